@@ -1,0 +1,1 @@
+"""Self-service Azure workload identity for External Secrets."""

@@ -1,0 +1,1 @@
+"""Hands: carries a plan out; one serial, paced lane per managed identity."""

@@ -1,0 +1,1 @@
+"""Adapter to Azure on the official SDK clients."""

@@ -1,0 +1,1 @@
+"""Adapter to Kubernetes and the small controller runtime on lightkube."""

@@ -1,0 +1,1 @@
+"""Nouns: frozen values that every layer shares. Standard library only, no I/O."""

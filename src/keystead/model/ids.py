@@ -1,0 +1,93 @@
+"""Identifiers, parsed once at the edge and trusted inside.
+
+Rules:
+- An ARM id is compared without regard to case: clients send ``resourceGroups``, the service answers ``resourcegroups``.
+- Issuer, subject and audience are compared exactly, as Entra does: case and trailing slash matter.
+- A vault URL is ``https://NAME.SUFFIX`` with one of the known suffixes and nothing behind it.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import NewType, Self
+
+NamespaceUid = NewType("NamespaceUid", str)
+ClusterId = NewType("ClusterId", str)
+"""First eight characters of a readable, stable cluster name derived from the UID of namespace ``kube-system``."""
+
+_IDENTITY_ID = re.compile(
+    r"^/subscriptions/(?P<subscription>[0-9a-f-]{36})"
+    r"/resourcegroups/(?P<group>[^/]{1,90})"
+    r"/providers/microsoft\.managedidentity/userassignedidentities/(?P<name>[a-z0-9][a-z0-9_-]{2,127})$"
+)
+
+VAULT_SUFFIXES = ("vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net")
+_VAULT_URL = re.compile(
+    r"^https://(?P<name>[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9])\.(?P<suffix>"
+    + "|".join(re.escape(suffix) for suffix in VAULT_SUFFIXES)
+    + r")/?$"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IdentityId:
+    """ARM id of a user-assigned managed identity; equal when the ids differ only in case."""
+
+    key: str
+    """Lower-cased id: what is compared, sorted and hashed."""
+    text: str = field(compare=False)
+    """The id as it was first written, for people and for URLs."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with what is allowed, when *text* is not the id of a user-assigned identity."""
+        key = text.strip().rstrip("/").lower()
+        if _IDENTITY_ID.match(key) is None:
+            raise ValueError(
+                "is not the id of a user-assigned managed identity: expected /subscriptions/UUID/resourceGroups/GROUP"
+                "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"
+            )
+        return cls(key, text.strip().rstrip("/"))
+
+    @property
+    def subscription(self) -> str:
+        return self.key.split("/")[2]
+
+    @property
+    def resource_group(self) -> str:
+        return self.text.split("/")[4]
+
+    @property
+    def name(self) -> str:
+        return self.text.rsplit("/", 1)[1]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class VaultUrl:
+    """Address of a Key Vault without a trailing slash."""
+
+    name: str
+    suffix: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with what is allowed, when *text* is not the address of a vault."""
+        match = _VAULT_URL.match(text)
+        if match is None:
+            raise ValueError(f"is not the address of a vault: expected https://NAME.{{{','.join(VAULT_SUFFIXES)}}}")
+        return cls(match["name"].lower(), match["suffix"])
+
+    @property
+    def scope(self) -> str:
+        """The OAuth scope whose token this vault accepts."""
+        return f"https://{self.suffix}/.default"
+
+    def __str__(self) -> str:
+        return f"https://{self.name}.{self.suffix}"
+
+
+def service_account_subject(namespace: str, service_account: str) -> str:
+    """The ``sub`` claim that Kubernetes puts into a token of this ServiceAccount."""
+    return f"system:serviceaccount:{namespace}:{service_account}"

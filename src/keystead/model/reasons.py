@@ -1,0 +1,352 @@
+"""The one catalogue of reasons: why a condition is as it is, or why a step could not be carried out.
+
+The same list feeds conditions, Events, metric labels, errors and the troubleshooting page. Each reason says how bad it
+is, whether it heals by itself, one sentence for the tenant and one for the admin. Reasons are never renamed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a reason is for the object that carries it."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    """On its way; nobody has to do anything, or a person is asked to decide."""
+    BLOCKED = "blocked"
+    """Somebody has to change something."""
+    TROUBLE = "trouble"
+    """Something around us fails; retried by itself."""
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, or why a step could not be carried out."""
+
+    # all is well
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    APPROVED = "Approved"
+    APPROVAL_NOT_REQUIRED = "ApprovalNotRequired"
+    FEDERATED = "Federated"
+    VERIFIED = "Verified"
+    STORE_APPLIED = "StoreApplied"
+    VALID = "Valid"
+    POOL_READY = "PoolReady"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
+    # on its way
+    AWAITING_REVIEW = "AwaitingReview"
+    AWAITING_WRITE = "AwaitingWrite"
+    AWAITING_PROPAGATION = "AwaitingPropagation"
+    AWAITING_VERIFICATION = "AwaitingVerification"
+    AWAITING_LIST = "AwaitingList"
+    AWAITING_FINALIZERS = "AwaitingFinalizers"
+    AWAITING_REVOCATION = "AwaitingRevocation"
+    REVOKING = "Revoking"
+    OBSERVE_ONLY = "ObserveOnly"
+    # somebody has to change something
+    GRANT_NOT_FOUND = "GrantNotFound"
+    GRANT_INVALID = "GrantInvalid"
+    GRANT_DELETED = "GrantDeleted"
+    NOT_ALLOWED = "NotAllowed"
+    RANCHER_PROJECT_DISAGREES = "RancherProjectDisagrees"
+    SERVICE_ACCOUNT_NAME_NOT_ALLOWED = "ServiceAccountNameNotAllowed"
+    TOO_MANY_CLAIMS = "TooManyClaims"
+    SUBJECT_TAKEN = "SubjectTaken"
+    DENIED = "Denied"
+    APPROVER_IS_REQUESTER = "ApproverIsRequester"
+    POOL_EXHAUSTED = "PoolExhausted"
+    TUPLE_TAKEN = "TupleTaken"
+    STORE_CONFLICT = "StoreConflict"
+    SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"
+    IDENTITY_NOT_FOUND = "IdentityNotFound"
+    IDENTITY_SHARED = "IdentityShared"
+    TENANTS_DISAGREE = "TenantsDisagree"
+    AWAITING_CONFIRMATION = "AwaitingConfirmation"
+    AZURE_FORBIDDEN = "AzureForbidden"
+    AZURE_LOCKED = "AzureLocked"
+    AZURE_POLICY = "AzurePolicy"
+    REGION_UNSUPPORTED = "RegionUnsupported"
+    AZURE_REFUSED = "AzureRefused"
+    SUBJECT_MISMATCH = "SubjectMismatch"
+    ISSUER_MISMATCH = "IssuerMismatch"
+    AUDIENCE_MISMATCH = "AudienceMismatch"
+    CASE_MISMATCH = "CaseMismatch"
+    ISSUER_UNREACHABLE = "IssuerUnreachable"
+    CLIENT_UNKNOWN = "ClientUnknown"
+    TENANT_UNKNOWN = "TenantUnknown"
+    VAULT_FORBIDDEN = "VaultForbidden"
+    VAULT_UNREACHABLE = "VaultUnreachable"
+    EXCHANGE_REFUSED = "ExchangeRefused"
+    GUARDS_ABSENT = "GuardsAbsent"
+    # causes of a revocation
+    NAMESPACE_DELETED = "NamespaceDeleted"
+    NAMESPACE_RECREATED = "NamespaceRecreated"
+    CLAIM_DELETED = "ClaimDeleted"
+    CLAIM_CHANGED = "ClaimChanged"
+    APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
+    FEDERATION_DELETED = "FederationDeleted"
+    IDENTITY_REMOVED = "IdentityRemoved"
+    # something around us fails
+    CONCURRENT_WRITE = "ConcurrentWrite"
+    AZURE_THROTTLED = "AzureThrottled"
+    AZURE_UNAVAILABLE = "AzureUnavailable"
+    AZURE_SIGN_IN_FAILED = "AzureSignInFailed"
+    IDENTITY_FULL = "IdentityFull"
+    KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
+    KUBERNETES_FORBIDDEN = "KubernetesForbidden"
+    KUBERNETES_CONFLICT = "KubernetesConflict"
+    KUBERNETES_REFUSED = "KubernetesRefused"
+    LEASE_LOST = "LeaseLost"
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a reason means to people."""
+
+    severity: Severity
+    heals: bool
+    """It goes away without anybody doing anything."""
+    tenant: str
+    admin: str
+
+
+_OK, _WAIT, _BLOCK, _TROUBLE = Severity.OK, Severity.WAITING, Severity.BLOCKED, Severity.TROUBLE
+_ASK = "Ask the platform team."
+
+
+def _say(severity: Severity, heals: bool, tenant: str, admin: str = "") -> Explanation:  # noqa: FBT001 - a table cell
+    return Explanation(severity, heals, tenant, admin or tenant)
+
+
+CATALOGUE: dict[Reason, Explanation] = {
+    Reason.READY: _say(_OK, True, "Everything works; nothing to do."),
+    Reason.ACCEPTED: _say(_OK, True, "The grant allows this namespace."),
+    Reason.APPROVED: _say(_OK, True, "A reviewer agreed."),
+    Reason.APPROVAL_NOT_REQUIRED: _say(_OK, True, "The grant asks for no review."),
+    Reason.FEDERATED: _say(_OK, True, "The federated credential exists in Azure."),
+    Reason.VERIFIED: _say(_OK, True, "A token exchange and a look at the vault succeeded."),
+    Reason.STORE_APPLIED: _say(_OK, True, "ServiceAccount and SecretStore are in place."),
+    Reason.VALID: _say(_OK, True, "The grant makes sense."),
+    Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
+    Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
+    Reason.AWAITING_REVIEW: _say(
+        _WAIT, False, "Waits for a reviewer.", "See `keystead requests`, then `keystead approve` or `keystead deny`."
+    ),
+    Reason.AWAITING_WRITE: _say(
+        _WAIT, True, "Waits for its turn to be written to Azure (one write per identity in four seconds)."
+    ),
+    Reason.AWAITING_PROPAGATION: _say(_WAIT, True, "Azure has the credential; it takes some seconds to take effect."),
+    Reason.AWAITING_VERIFICATION: _say(_WAIT, True, "The token exchange is being tried."),
+    Reason.AWAITING_LIST: _say(_WAIT, True, "The identities of the pool are being read."),
+    Reason.AWAITING_FINALIZERS: _say(
+        _WAIT, True, "Waits for External Secrets Operator to finish in the terminating namespace."
+    ),
+    Reason.AWAITING_REVOCATION: _say(_WAIT, True, "An earlier credential for the same account is being removed first."),
+    Reason.REVOKING: _say(_WAIT, True, "The trust is being taken away."),
+    Reason.OBSERVE_ONLY: _say(
+        _WAIT, False, "Keystead only observes; nothing is written.", "Take observeOnly away to let it act."
+    ),
+    Reason.GRANT_NOT_FOUND: _say(_BLOCK, False, "There is no VaultGrant of this name; correct spec.grantName."),
+    Reason.GRANT_INVALID: _say(
+        _BLOCK,
+        False,
+        "The grant has an error; nothing new is granted until it is corrected.",
+        "Correct the field that condition Valid names.",
+    ),
+    Reason.GRANT_DELETED: _say(_BLOCK, False, "The grant was deleted; access is taken away."),
+    Reason.NOT_ALLOWED: _say(
+        _BLOCK,
+        False,
+        "The grant does not allow this namespace. " + _ASK,
+        "Add the namespace's label, name or Rancher project to the grant.",
+    ),
+    Reason.RANCHER_PROJECT_DISAGREES: _say(
+        _BLOCK,
+        False,
+        "Label and annotation field.cattle.io/projectId name different projects. " + _ASK,
+        "Correct the label; the annotation counts.",
+    ),
+    Reason.SERVICE_ACCOUNT_NAME_NOT_ALLOWED: _say(
+        _BLOCK,
+        False,
+        "This ServiceAccount name is not allowed here; use an allowed one.",
+        "Add the name to the operator's setting and its RBAC.",
+    ),
+    Reason.TOO_MANY_CLAIMS: _say(
+        _BLOCK,
+        False,
+        "The namespace has as many claims as the grant allows; delete one.",
+        "Raise spec.maxClaimsPerNamespace, or delete a claim.",
+    ),
+    Reason.SUBJECT_TAKEN: _say(
+        _BLOCK, False, "Another claim already serves this ServiceAccount; use another name or delete that claim."
+    ),
+    Reason.DENIED: _say(
+        _BLOCK, False, "A reviewer said no. Talk to the reviewer.", "Delete the VaultApproval to reopen the request."
+    ),
+    Reason.APPROVER_IS_REQUESTER: _say(_BLOCK, False, "The requester approved the request; somebody else has to."),
+    Reason.POOL_EXHAUSTED: _say(
+        _BLOCK,
+        False,
+        "All slots of the pool are taken. " + _ASK,
+        "Add an identity to spec.identities: Azure allows 20 credentials on each.",
+    ),
+    Reason.TUPLE_TAKEN: _say(
+        _BLOCK,
+        False,
+        "Somebody else's credential already trusts this account. " + _ASK,
+        "Adopt the credential, or delete it in Azure.",
+    ),
+    Reason.STORE_CONFLICT: _say(
+        _BLOCK,
+        False,
+        "A SecretStore of this name, owned by somebody else, says otherwise; correct or delete it.",
+    ),
+    Reason.SERVICE_ACCOUNT_CONFLICT: _say(
+        _BLOCK,
+        False,
+        "Somebody else set other workload identity annotations on the ServiceAccount; remove them.",
+    ),
+    Reason.IDENTITY_NOT_FOUND: _say(
+        _BLOCK,
+        False,
+        "An identity of the pool does not exist. " + _ASK,
+        "Correct spec.identities[].resourceId, or create the identity.",
+    ),
+    Reason.IDENTITY_SHARED: _say(
+        _BLOCK, False, "An identity stands in two grants. " + _ASK, "Leave each identity in one VaultGrant only."
+    ),
+    Reason.TENANTS_DISAGREE: _say(
+        _BLOCK,
+        False,
+        "The identities of the pool are of different tenants. " + _ASK,
+        "Keep identities of one tenant in a grant.",
+    ),
+    Reason.AWAITING_CONFIRMATION: _say(
+        _BLOCK,
+        False,
+        "An edit would take access from many namespaces at once and waits for a confirmation.",
+        'Annotate the grant with keystead.dev/confirm-revocations: "GENERATION" to go on, or undo the edit.',
+    ),
+    Reason.AZURE_FORBIDDEN: _say(
+        _BLOCK,
+        False,
+        "Azure refuses the operator. " + _ASK,
+        "Give the operator's identity federatedIdentityCredentials read, write and delete on it.",
+    ),
+    Reason.AZURE_LOCKED: _say(
+        _BLOCK,
+        False,
+        "A lock in Azure forbids the change. " + _ASK,
+        "Remove the resource lock, or wait until it is lifted.",
+    ),
+    Reason.AZURE_POLICY: _say(
+        _BLOCK, False, "An Azure policy forbids the credential. " + _ASK, "Exempt the identity from the policy."
+    ),
+    Reason.REGION_UNSUPPORTED: _say(
+        _BLOCK,
+        False,
+        "The identity's region has no federated credentials. " + _ASK,
+        "Use an identity in another region.",
+    ),
+    Reason.AZURE_REFUSED: _say(
+        _BLOCK, False, "Azure refused the request. " + _ASK, "See the operator's log for Azure's code."
+    ),
+    Reason.SUBJECT_MISMATCH: _say(
+        _TROUBLE,
+        True,
+        "Entra does not accept the account's subject yet; retried.",
+        "If it lasts over ten minutes, compare subjects.",
+    ),
+    Reason.ISSUER_MISMATCH: _say(
+        _BLOCK,
+        False,
+        "Entra does not know the cluster's issuer. " + _ASK,
+        "Compare the issuer, trailing slash included.",
+    ),
+    Reason.AUDIENCE_MISMATCH: _say(
+        _BLOCK,
+        False,
+        "Entra does not accept the token's audience. " + _ASK,
+        "The audience must be api://AzureADTokenExchange.",
+    ),
+    Reason.CASE_MISMATCH: _say(
+        _BLOCK,
+        False,
+        "Issuer or subject differ only in upper and lower case. " + _ASK,
+        "Entra compares exactly; correct the case.",
+    ),
+    Reason.ISSUER_UNREACHABLE: _say(
+        _BLOCK,
+        False,
+        "Entra cannot read the cluster's token issuer. " + _ASK,
+        "Publish the issuer's discovery document and keys over public HTTPS.",
+    ),
+    Reason.CLIENT_UNKNOWN: _say(
+        _TROUBLE,
+        True,
+        "Entra does not know the identity; retried.",
+        "The identity is new, deleted, or of another tenant.",
+    ),
+    Reason.TENANT_UNKNOWN: _say(
+        _BLOCK, False, "Entra does not know the tenant. " + _ASK, "The identity's tenant id is wrong for this cloud."
+    ),
+    Reason.VAULT_FORBIDDEN: _say(
+        _BLOCK,
+        False,
+        "The identity may not read the vault. " + _ASK,
+        "Assign Key Vault Secrets User on the vault to every identity of the pool.",
+    ),
+    Reason.VAULT_UNREACHABLE: _say(
+        _TROUBLE, True, "The vault does not answer; retried.", "Check spec.vault.url, the vault's firewall and DNS."
+    ),
+    Reason.EXCHANGE_REFUSED: _say(
+        _TROUBLE, True, "Entra refused the token exchange; retried.", "See the AADSTS code in the message."
+    ),
+    Reason.GUARDS_ABSENT: _say(
+        _WAIT,
+        False,
+        "Admission guards are not installed.",
+        "Whoever may create VaultApprovals can approve; install the admission policies.",
+    ),
+    Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
+    Reason.NAMESPACE_RECREATED: _say(
+        _WAIT, True, "The namespace was recreated under the same name; that is a new request."
+    ),
+    Reason.CLAIM_DELETED: _say(_WAIT, True, "The claim was deleted."),
+    Reason.CLAIM_CHANGED: _say(_WAIT, True, "The claim names another account or grant now."),
+    Reason.APPROVAL_WITHDRAWN: _say(
+        _WAIT, False, "The approval was withdrawn or no longer fits; a new review is needed."
+    ),
+    Reason.FEDERATION_DELETED: _say(_WAIT, True, "The ledger entry was deleted by somebody; it is rebuilt."),
+    Reason.IDENTITY_REMOVED: _say(
+        _WAIT, True, "The identity was removed from the grant; the claim moves to another one."
+    ),
+    Reason.CONCURRENT_WRITE: _say(_TROUBLE, True, "Somebody else writes to the same identity; retried."),
+    Reason.AZURE_THROTTLED: _say(_TROUBLE, True, "Azure asks to wait; retried at the time it named."),
+    Reason.AZURE_UNAVAILABLE: _say(_TROUBLE, True, "Azure does not answer or fails; retried."),
+    Reason.AZURE_SIGN_IN_FAILED: _say(
+        _TROUBLE,
+        True,
+        "The operator cannot sign in to Azure. " + _ASK,
+        "Check AZURE_TENANT_ID, AZURE_CLIENT_ID and the operator's own credential.",
+    ),
+    Reason.IDENTITY_FULL: _say(_TROUBLE, True, "The identity turned out to be full; another one is chosen."),
+    Reason.KUBERNETES_UNAVAILABLE: _say(_TROUBLE, True, "The Kubernetes API does not answer; retried."),
+    Reason.KUBERNETES_FORBIDDEN: _say(
+        _BLOCK, False, "The operator may not do this in the cluster. " + _ASK, "Check the operator's ClusterRoles."
+    ),
+    Reason.KUBERNETES_CONFLICT: _say(_TROUBLE, True, "An object changed at the same moment; retried."),
+    Reason.KUBERNETES_REFUSED: _say(
+        _BLOCK, False, "The Kubernetes API refused the object. " + _ASK, "See the message for the field."
+    ),
+    Reason.LEASE_LOST: _say(_TROUBLE, True, "Another replica has taken over."),
+    Reason.INTERNAL_ERROR: _say(
+        _TROUBLE,
+        True,
+        "Something unexpected happened; retried. " + _ASK,
+        "This is a bug in Keystead; see the operator's log.",
+    ),
+}

@@ -1,0 +1,254 @@
+"""What people and the operator write into Kubernetes, decoded, and what stands around it.
+
+Values are as given; whether they make sense is decided in ``plan`` so that every refusal names its field.
+"""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keystead.model.conditions import Condition
+from keystead.model.credentials import Credential
+from keystead.model.ids import IdentityId, NamespaceUid
+
+
+class ClaimMode(StrEnum):
+    """Who makes the claims of a grant."""
+
+    AUTOMATIC = "Automatic"
+    ON_REQUEST = "OnRequest"
+
+
+class ApprovalMode(StrEnum):
+    """Whether somebody else has to agree."""
+
+    AUTOMATIC = "Automatic"
+    REQUIRED = "Required"
+
+
+class Revocation(StrEnum):
+    """What happens to the credential when its reason to be is gone."""
+
+    REVOKE = "Revoke"
+    RETAIN = "Retain"
+
+
+class Decision(StrEnum):
+    """A reviewer's word."""
+
+    APPROVED = "Approved"
+    DENIED = "Denied"
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorRequirement:
+    """One entry of ``matchExpressions``."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """A Kubernetes label selector; empty matches everything, as Kubernetes has it."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_expressions: tuple[SelectorRequirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRule:
+    """Which namespaces a grant allows: any one of the three suffices; none given allows nothing."""
+
+    selector: LabelSelector | None = None
+    names: tuple[str, ...] = ()
+    rancher_projects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMember:
+    """An identity of the pool as the grant names it."""
+
+    resource_id: str
+    reserved_slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What the objects in each namespace look like."""
+
+    service_account_name: str = "keystead"
+    secret_store_name: str = "azure-store"  # noqa: S105 - the name of a store, not a secret
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    store_refresh_interval: int | str | None = None
+    store_controller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A VaultGrant as written."""
+
+    name: str
+    uid: str
+    generation: int
+    namespaces: NamespaceRule
+    vault_url: str
+    identities: tuple[PoolMember, ...]
+    claims: ClaimMode
+    approval: ApprovalMode
+    template: Template = Template()
+    max_claims_per_namespace: int = 1
+    revocation: Revocation = Revocation.REVOKE
+    observe_only: bool = False
+    confirmed_generation: int | None = None
+    """From the annotation ``keystead.dev/confirm-revocations``."""
+    deleting: bool = False
+    created_at: datetime.datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, alive or terminating."""
+
+    name: str
+    uid: NamespaceUid
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    terminating: bool = False
+    terminating_since: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A VaultClaim."""
+
+    namespace: str
+    name: str
+    uid: str
+    grant_name: str
+    service_account_name: str = ""
+    secret_store_name: str = ""
+    requested_by: str = ""
+    automatic: bool = False
+    """Made by the operator itself (label ``keystead.dev/automatic``)."""
+    generation: int = 1
+    deleting: bool = False
+    created_at: datetime.datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    federation_name: str = ""
+    """From status: which Federation was last reported for this claim."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A VaultApproval: a reviewer's word and all it is bound to."""
+
+    name: str
+    grant_name: str
+    namespace: str
+    namespace_uid: NamespaceUid
+    subject: str
+    vault_url: str
+    decision: Decision
+    by: str
+    message: str = ""
+    deleting: bool = False
+    created_at: datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The last try to exchange a token: a code (``OK`` or what Azure answered) and when."""
+
+    code: str
+    at: datetime.datetime
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == "OK"
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """A ledger entry: this claim is served by this credential on this identity."""
+
+    name: str
+    """Also the name of the credential, unless it was adopted."""
+    uid: str
+    grant_name: str
+    namespace: str
+    namespace_uid: NamespaceUid
+    claim_name: str
+    service_account_name: str
+    identity: IdentityId
+    credential: Credential
+    requested_by: str = ""
+    approval_name: str = ""
+    adopted: bool = False
+    deleting: bool = False
+    created_at: datetime.datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    verified_at: datetime.datetime | None = None
+    last_exchange: Exchange | None = None
+
+    @property
+    def claim_key(self) -> str:
+        return f"{self.namespace}/{self.claim_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A ServiceAccount that a claim uses."""
+
+    namespace: str
+    name: str
+    uid: str
+    client_id: str | None = None
+    """Annotation ``azure.workload.identity/client-id``."""
+    tenant_id: str | None = None
+    """Annotation ``azure.workload.identity/tenant-id``."""
+    ours: bool = False
+    """We made it: label ``app.kubernetes.io/managed-by: keystead``."""
+    annotation_managers: tuple[str, ...] = ()
+    """Other field managers that own either of the two annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A SecretStore of ESO, as far as we judge it."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+    vault_url: str = ""
+    auth_type: str = ""
+    service_account_name: str = ""
+    tenant_id: str = ""
+    controller: str = ""
+    provider: str = ""
+    """The provider's key, ``azurekv`` when it is ours to judge."""
+    ready: bool | None = None
+    ready_reason: str = ""
+    ours: bool = False
+    provider_managers: tuple[str, ...] = ()
+    """Other field managers that own anything under ``spec.provider``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What identifies this cluster to Azure and to other clusters on the same pool."""
+
+    id: str
+    """Eight lower-case hex characters: SHA-256 of the UID of namespace ``kube-system``."""
+    issuer: str
+    """Exactly what the API server signs into tokens, trailing slash included."""

@@ -1,0 +1,1 @@
+"""Eyes: what stands in Kubernetes and Azure, as one frozen Snapshot."""

@@ -1,0 +1,38 @@
+"""What observing needs from the adapters."""
+
+from typing import Protocol
+
+from keystead.model.credentials import Credential, IdentityState
+from keystead.model.ids import IdentityId
+from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+
+
+class IdentityReader(Protocol):
+    """Azure, read. Every method raises only errors of :mod:`keystead.model.errors`."""
+
+    async def identity(self, identity: IdentityId) -> IdentityState:
+        """Client id, principal id and tenant; credentials left empty. Refused(IDENTITY_NOT_FOUND) when absent."""
+
+    async def credentials(self, identity: IdentityId) -> tuple[Credential, ...]:
+        """All federated credentials on the identity, over all pages."""
+
+
+class Caches(Protocol):
+    """The informers' caches, decoded; each call is a cheap read of memory."""
+
+    def grants(self) -> tuple[Grant, ...]: ...
+
+    def claims(self) -> tuple[Claim, ...]: ...
+
+    def approvals(self) -> tuple[Approval, ...]: ...
+
+    def federations(self) -> tuple[Federation, ...]: ...
+
+    def namespaces(self) -> dict[str, Namespace]: ...
+
+    def service_account(self, namespace: str, name: str) -> ServiceAccount | None: ...
+
+    def store(self, namespace: str, name: str) -> Store | None: ...
+
+    def stores_with_finalizers(self, namespace: str) -> int:
+        """How many SecretStores of this namespace still carry a finalizer of ESO's."""

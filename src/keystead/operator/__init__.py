@@ -1,0 +1,1 @@
+"""Body: settings, composition root and the loop."""

@@ -1,0 +1,1 @@
+"""Rules: a Snapshot in, a Plan out. No I/O, no clock, no randomness, no logging."""

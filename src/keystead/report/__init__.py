@@ -1,0 +1,1 @@
+"""Voice: conditions, Events and metrics from plans and outcomes."""

@@ -1,0 +1,1 @@
+"""The built-in secrets engine for clusters without External Secrets Operator."""

@@ -1,0 +1,1 @@
+"""Emulated Azure and Kubernetes that enforce the real rules, on loopback."""
