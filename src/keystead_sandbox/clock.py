@@ -1,0 +1,78 @@
+"""The sandbox's time: durations that may be hastened, and instants that may not.
+
+- Every duration that the sandbox imposes (propagation, caches, buckets, holds, role delay, fault windows) is measured
+  in sandbox seconds with :meth:`Clock.now` and waited for with :meth:`Clock.sleep`.
+- Every instant that leaves the sandbox (``iat``, ``exp``, ``created``, ``Date``) is :meth:`Clock.wall`, so that real
+  clients and real issuers agree with it at any rate.
+- Only a :class:`VirtualClock` moves both, with the event loop that everything else in the simulation runs on too.
+"""
+
+import asyncio
+import datetime
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the sandbox's services are given in place of the time."""
+
+    @property
+    def rate(self) -> float:
+        """Sandbox seconds in one wall second."""
+
+    def now(self) -> float:
+        """Sandbox seconds; they never go back."""
+
+    def wall(self) -> datetime.datetime:
+        """The present instant, aware, UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for sandbox *seconds*; zero or less yields once."""
+
+    def to_wall_seconds(self, seconds: float) -> float:
+        """How long a client waits for sandbox *seconds* on its own watch."""
+
+
+class ScaledClock:
+    """Durations pass *rate* times as fast as on the wall; instants are the wall's."""
+
+    def __init__(self, rate: float = 1.0) -> None:
+        if rate <= 0:
+            raise ValueError(f"a clock's rate must be above zero, not {rate}")
+        self.rate = rate
+        self._started = time.monotonic()
+
+    def now(self) -> float:
+        return (time.monotonic() - self._started) * self.rate
+
+    def wall(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)  # noqa: TID251 - this is the clock that everyone else takes
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds) / self.rate)
+
+    def to_wall_seconds(self, seconds: float) -> float:
+        return seconds / self.rate
+
+
+class VirtualClock:
+    """All time is the running event loop's, so whoever drives the loop drives the sandbox."""
+
+    rate = 1.0
+
+    def __init__(self, epoch: datetime.datetime) -> None:
+        if epoch.tzinfo is None:
+            raise ValueError("the epoch must be aware, or instants could not be compared with a token's")
+        self._epoch = epoch.astimezone(datetime.UTC)
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime.datetime:
+        return self._epoch + datetime.timedelta(seconds=self.now())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+    def to_wall_seconds(self, seconds: float) -> float:
+        return seconds

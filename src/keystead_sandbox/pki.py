@@ -1,0 +1,111 @@
+"""A throwaway certificate authority that lives as long as one sandbox.
+
+- Keys are EC P-256 and exist in memory; only :func:`server_context` puts one on disk, for the moment that Python's
+  ssl module needs to read it.
+- Nothing is added to the machine's own trust: clients are handed ``ca_pem``.
+"""
+
+import datetime
+import ipaddress
+import ssl
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keystead_sandbox.clock import Clock, ScaledClock
+
+_VALID = datetime.timedelta(days=30)
+_SKEW = datetime.timedelta(hours=1)
+
+
+class Authority:
+    """Issues server certificates that only the sandbox's own clients trust."""
+
+    def __init__(self, name: str = "Keystead sandbox", clock: Clock | None = None) -> None:
+        self._clock = clock or ScaledClock()
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._certificate = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(sign_certificates=True), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The root, for clients to trust."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, names: Sequence[str]) -> tuple[bytes, bytes]:
+        """Certificate chain and key, both PEM, for DNS *names* (wildcards too) and IP addresses."""
+        if not names:
+            raise ValueError("a server certificate needs at least one name")
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+        certificate = (
+            self._builder(subject, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(sign_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            # Python 3.13 verifies strictly by default and refuses a leaf without it (RFC 5280 §4.2.1.1).
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = self._clock.wall()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _SKEW)
+            .not_valid_after(now + _VALID)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        )
+
+
+def server_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    """A server's TLS context from PEM; the key's file is gone when this returns."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:  # created with mode 0700
+        chain, private = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        chain.write_bytes(certificate)
+        private.write_bytes(key)
+        context.load_cert_chain(chain, private)
+    return context
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
