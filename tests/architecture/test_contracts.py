@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
 
 def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    program = f"import sys; sys.path.insert(0, {str(folder / 'src')!r}); from importlinter.cli import lint_imports_command; lint_imports_command()"
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder / 'src')!r}); "
+        "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    )
     return subprocess.run(  # noqa: S603 - our own interpreter and files
         [sys.executable, "-c", program, "--no-cache"],
         cwd=folder,
