@@ -1,0 +1,1 @@
+"""The scenario that everyone sees first; it speaks to Kubernetes and Azure only from outside."""

@@ -1,0 +1,112 @@
+"""Starts the parts as separate processes and sees to it that none outlives the scenario.
+
+- Each part runs in a session of its own, so that Ctrl-C in the terminal reaches the scenario alone, which ends them in
+  order; on Linux the kernel ends them too when the scenario itself is killed.
+- Output goes to a log file per part; when a part dies early, its last lines are the error's text.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_GRACE = 8.0  # seconds between SIGTERM and SIGKILL
+
+
+class PartFailed(RuntimeError):
+    """A part ended, or did not come up; the text says which and shows its last words."""
+
+
+@dataclass
+class Part:
+    """One running process."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def last_words(self, lines: int = 15) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def executable(name: str) -> str:
+    """The console script *name*: beside the running interpreter, else on PATH. PartFailed when there is none."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise PartFailed(f"{name}: not found beside {sys.executable} nor on PATH; install Keystead with pip")
+    return found
+
+
+class Parts:
+    """All processes of one scenario, in the order they were started."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._parts: list[Part] = []
+
+    async def start(self, name: str, *command: str, environment: Mapping[str, str]) -> Part:
+        """Start *command*; its output goes to ``NAME.log``."""
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        part = Part(name, process, log)
+        self._parts.append(part)
+        return part
+
+    async def until_file(self, part: Part, path: Path, *, seconds: float = 30.0) -> None:
+        """Wait until *part* has written *path*; PartFailed when it ends first or takes too long."""
+        ended = asyncio.create_task(part.process.wait())
+        try:
+            async with asyncio.timeout(seconds):
+                while not path.exists():  # noqa: ASYNC240 - one stat(2) on a local file system
+                    if ended.done():
+                        raise PartFailed(f"{part.name} ended with code {ended.result()}:\n{part.last_words()}")
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise PartFailed(f"{part.name} was not ready after {seconds:.0f} s:\n{part.last_words()}") from None
+        finally:
+            ended.cancel()
+
+    async def first_to_end(self) -> Part:
+        """Wait until any part ends; while the scenario runs, none should."""
+        waits = {asyncio.create_task(part.process.wait()): part for part in self._parts}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return waits[done.pop()]
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def stop(self) -> None:
+        """End all parts, the last started first; whoever does not listen is killed."""
+        for part in reversed(self._parts):
+            with contextlib.suppress(ProcessLookupError):
+                part.process.terminate()
+            try:
+                async with asyncio.timeout(_GRACE):
+                    await part.process.wait()
+            except TimeoutError:
+                part.process.kill()
+                await part.process.wait()
+        self._parts.clear()
+
+
+def _die_with_parent() -> None:
+    # Linux's prctl(2): the child gets SIGTERM when its parent's thread ends, whatever ended it.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
