@@ -1,0 +1,393 @@
+"""The state of the emulated Azure, which its services share and tests look at.
+
+- Names that Azure compares without regard to case (resource ids, vault names, GUIDs) are keys in lower case; an
+  issuer, a subject and an audience are kept byte for byte, since Entra matches them so.
+- All durations are sandbox seconds (``Clock.now``) and all instants that a client sees are wall time.
+- :meth:`World.may` is the only authorisation there is; a role takes effect, and stops to, ``role_delay`` later.
+- Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones.
+- Nothing here prints a secret: values and client secrets are left out of every repr.
+"""
+
+import datetime
+import itertools
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from keystead_sandbox.buckets import Buckets
+from keystead_sandbox.clock import Clock
+from keystead_sandbox.faults import Faults
+from keystead_sandbox.journal import Journal
+from keystead_sandbox.roles import Role, role_named
+
+AUDIENCE = "api://AzureADTokenExchange"
+_IDS = uuid.UUID("5b0a3c1e-6f6e-4f0e-9a63-8f2d8a1f7c11")  # any fixed namespace
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
+
+    Request rates are those of Entra's "workload identity federation considerations". Bucket capacities are not
+    documented: what is here is inferred, and docs/fidelity.md says so.
+    """
+
+    propagation: float = 15.0  # from a credential's write until an exchange finds it
+    negative_cache: float = 90.0  # from the refusal that made the entry
+    positive_cache: float = 60.0  # exchanges that still succeed after a delete
+    write_hold: float = 1.3  # a credential write keeps its identity to itself this long
+    credential_limit: int = 20
+    write_capacity: float = 2.0
+    write_refill: float = 0.25
+    get_capacity: float = 4.0
+    get_refill: float = 0.5
+    list_capacity: float = 2.0
+    list_refill: float = 0.25
+    subscription_writes: float = 2.0
+    subscription_gets: float = 10.0
+    subscription_lists: float = 5.0
+    tenant_writes: float = 10.0
+    tenant_gets: float = 30.0
+    tenant_lists: float = 15.0
+    burst: float = 2.0  # capacity of a subscription's or tenant's bucket, in seconds of its rate
+    identity_visible: float = 0.0  # until the directory knows a new identity's principal
+    role_delay: float = 0.0
+    vault_capacity: float = 4000.0  # transactions of one vault
+    vault_refill: float = 400.0
+    page_size: int = 100
+    token_lifetime: float = 86400.0  # wall seconds
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A directory."""
+
+    id: str
+    name: str
+
+
+@dataclass(slots=True)
+class Subscription:
+    """A subscription of one tenant."""
+
+    id: str
+    tenant_id: str
+    name: str = "Keystead sandbox"
+
+
+@dataclass(slots=True)
+class ResourceGroup:
+    """A resource group; ``id`` keeps the case it was made with."""
+
+    subscription_id: str
+    name: str
+    location: str
+
+    @property
+    def id(self) -> str:
+        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.name}"
+
+
+@dataclass(slots=True)
+class Application:
+    """A service principal that signs in with a client secret."""
+
+    client_id: str
+    object_id: str
+    tenant_id: str
+    secret: str = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A federated identity credential, and when it was last written (sandbox seconds)."""
+
+    name: str
+    issuer: str
+    subject: str
+    audience: str
+    written_at: float
+
+
+@dataclass(slots=True)
+class Identity:
+    """A user-assigned identity; ``resource_id`` as ARM answers it, credentials by lower-cased name."""
+
+    resource_id: str
+    name: str
+    location: str
+    client_id: str
+    principal_id: str
+    tenant_id: str
+    created_at: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    deleted: list[tuple[Credential, float]] = field(default_factory=list)
+    #: Extra properties of an identity body that the service echoes (``isolationScope``).
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def subscription_id(self) -> str:
+        return self.resource_id.split("/")[2]
+
+    @property
+    def resource_group(self) -> str:
+        return self.resource_id.split("/")[4]
+
+
+@dataclass(slots=True)
+class SecretVersion:
+    """One version of a secret."""
+
+    version: str
+    value: str = field(repr=False)
+    created: datetime.datetime
+    updated: datetime.datetime
+    enabled: bool = True
+    content_type: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    not_before: datetime.datetime | None = None
+    expires: datetime.datetime | None = None
+
+
+@dataclass(slots=True)
+class DeletedSecret:
+    """A soft-deleted secret's versions, until it is recovered or purged."""
+
+    versions: list[SecretVersion]
+    deleted: datetime.datetime
+
+
+@dataclass(slots=True)
+class Vault:
+    """A vault under Azure RBAC; secrets by lower-cased name, newest version last."""
+
+    name: str
+    resource_id: str
+    tenant_id: str
+    location: str
+    secrets: dict[str, list[SecretVersion]] = field(default_factory=dict)
+    deleted: dict[str, DeletedSecret] = field(default_factory=dict)
+    #: A secret's name as it was first written, by its lower-cased name.
+    spelling: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RoleAssignment:
+    """A role given to a principal over a scope; kept after its deletion while that takes effect."""
+
+    id: str
+    scope: str
+    role_definition_id: str
+    principal_id: str
+    created_at: float
+    principal_type: str = "ServicePrincipal"
+    deleted_at: float | None = None
+
+    @property
+    def role(self) -> Role | None:
+        return role_named(self.role_definition_id)
+
+
+class World:
+    """Everything that exists, by the keys that requests name it with."""
+
+    def __init__(self, clock: Clock, journal: Journal, rules: Rules | None = None) -> None:
+        self.clock = clock
+        self.journal = journal
+        self.rules = rules or Rules()
+        self.buckets = Buckets(clock)
+        self.faults = Faults(clock)
+        self.tenants: dict[str, Tenant] = {}
+        self.subscriptions: dict[str, Subscription] = {}
+        self.groups: dict[str, ResourceGroup] = {}
+        self.identities: dict[str, Identity] = {}
+        self.identities_by_client: dict[str, Identity] = {}
+        self.applications: dict[str, Application] = {}
+        self.vaults: dict[str, Vault] = {}
+        self.assignments: dict[str, RoleAssignment] = {}
+        self._retired: list[RoleAssignment] = []
+        self._numbers = itertools.count(1)
+
+    def new_id(self, kind: str) -> str:
+        """A GUID that no other call of this world returns."""
+        return str(uuid.uuid5(_IDS, f"{kind}/{next(self._numbers)}"))
+
+    # Looking -----------------------------------------------------------------------------------------------------
+
+    def identity(self, resource_id: str) -> Identity | None:
+        """The identity of this resource id, in any case."""
+        return self.identities.get(resource_id.lower())
+
+    def vault(self, name: str) -> Vault | None:
+        """The vault of this name, in any case."""
+        return self.vaults.get(name.lower())
+
+    def vault_of_host(self, host: str) -> Vault | None:
+        """The vault behind a host name such as ``NAME.vault.azure.net``."""
+        return self.vault(host.partition(".")[0])
+
+    def principal_known(self, principal_id: str) -> bool:
+        """Whether the directory already shows this principal."""
+        wanted, now = principal_id.lower(), self.clock.now()
+        return any(app.object_id == wanted for app in self.applications.values()) or any(
+            identity.principal_id == wanted and identity.created_at + self.rules.identity_visible <= now
+            for identity in self.identities.values()
+        )
+
+    def may(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
+        """Whether a role of *principal_id*, at *scope* or above, in effect now, allows *action*."""
+        now, delay, wanted = self.clock.now(), self.rules.role_delay, _path(scope)
+        for assignment in itertools.chain(self.assignments.values(), self._retired):
+            if assignment.principal_id != principal_id.lower():
+                continue
+            ended = assignment.deleted_at is not None and assignment.deleted_at + delay <= now
+            role = assignment.role
+            if ended or assignment.created_at + delay > now or role is None:
+                continue
+            if _covers(_path(assignment.scope), wanted) and role.allows(action, data=data):
+                return True
+        return False
+
+    # Changing ----------------------------------------------------------------------------------------------------
+
+    def add_tenant(self, tenant_id: str = "", name: str = "Keystead sandbox") -> Tenant:
+        tenant = Tenant((tenant_id or self.new_id("tenant")).lower(), name)
+        self.tenants[tenant.id] = tenant
+        return tenant
+
+    def add_subscription(self, subscription_id: str = "", tenant_id: str = "") -> Subscription:
+        """A subscription; of the first tenant when none is named."""
+        subscription = Subscription(
+            (subscription_id or self.new_id("subscription")).lower(), tenant_id.lower() or self._first_tenant()
+        )
+        self.subscriptions[subscription.id] = subscription
+        return subscription
+
+    def add_group(self, name: str, location: str = "westeurope", subscription_id: str = "") -> ResourceGroup:
+        group = ResourceGroup(subscription_id.lower() or self._first_subscription(), name, location)
+        return self.groups.setdefault(group.id.lower(), group)
+
+    def add_application(
+        self, name: str, *, secret: str, client_id: str = "", object_id: str = "", tenant_id: str = ""
+    ) -> Application:
+        application = Application(
+            client_id=(client_id or self.new_id("client")).lower(),
+            object_id=(object_id or self.new_id("principal")).lower(),
+            tenant_id=tenant_id.lower() or self._first_tenant(),
+            secret=secret,
+            name=name,
+        )
+        self.applications[application.client_id] = application
+        return application
+
+    def add_identity(
+        self,
+        name: str,
+        group: str = "identities",
+        *,
+        location: str = "westeurope",
+        subscription_id: str = "",
+        client_id: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> Identity:
+        """A user-assigned identity; its group is made when it is missing."""
+        subscription = subscription_id.lower() or self._first_subscription()
+        self.add_group(group, location, subscription)
+        # ARM answers these ids with ``resourcegroups`` in lower case (recorded traffic in azure-service-operator).
+        identity = Identity(
+            resource_id=f"/subscriptions/{subscription}/resourcegroups/{group}"
+            f"/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}",
+            name=name,
+            location=location,
+            client_id=(client_id or self.new_id("client")).lower(),
+            principal_id=self.new_id("principal"),
+            tenant_id=self.subscriptions[subscription].tenant_id,
+            created_at=self.clock.now(),
+            tags=dict(tags or {}),
+        )
+        self.identities[identity.resource_id.lower()] = identity
+        self.identities_by_client[identity.client_id] = identity
+        return identity
+
+    def remove_identity(self, identity: Identity) -> None:
+        """Delete an identity; its role assignments stay behind, as in Azure."""
+        self.identities.pop(identity.resource_id.lower(), None)
+        self.identities_by_client.pop(identity.client_id, None)
+
+    def add_credential(self, identity: Identity, name: str, issuer: str, subject: str) -> Credential:
+        """A credential written long ago, past every limit and delay; for seeds and tests."""
+        credential = Credential(name, issuer, subject, AUDIENCE, self.clock.now() - self.rules.propagation)
+        identity.credentials[name.lower()] = credential
+        return credential
+
+    def add_vault(
+        self, name: str, group: str = "vaults", *, location: str = "westeurope", subscription_id: str = ""
+    ) -> Vault:
+        subscription = subscription_id.lower() or self._first_subscription()
+        holder = self.add_group(group, location, subscription)
+        vault = Vault(
+            name=name,
+            resource_id=f"{holder.id}/providers/Microsoft.KeyVault/vaults/{name}",
+            tenant_id=self.subscriptions[subscription].tenant_id,
+            location=location,
+        )
+        self.vaults[name.lower()] = vault
+        return vault
+
+    def set_secret(self, vault: Vault, name: str, value: str) -> SecretVersion:
+        """A new version of a secret, enabled and without limits of time."""
+        now = self.clock.wall()
+        version = SecretVersion(version=uuid.UUID(self.new_id("secret")).hex, value=value, created=now, updated=now)
+        vault.spelling.setdefault(name.lower(), name)
+        vault.secrets.setdefault(name.lower(), []).append(version)
+        return version
+
+    def assign_role(self, principal_id: str, role_name: str, scope: str, *, assignment: str = "") -> RoleAssignment:
+        """Give a built-in role, by name, GUID or definition id."""
+        role = role_named(role_name)
+        if role is None:
+            raise ValueError(f"{role_name!r} is not a built-in role that the sandbox knows")
+        made = RoleAssignment(
+            id=f"{_trimmed(scope)}/providers/Microsoft.Authorization/roleAssignments/"
+            f"{assignment or self.new_id('assignment')}",
+            scope=_trimmed(scope),
+            role_definition_id=role.id,
+            principal_id=principal_id.lower(),
+            created_at=self.clock.now(),
+        )
+        self.assignments[made.id.lower()] = made
+        return made
+
+    def remove_assignment(self, assignment: RoleAssignment) -> None:
+        """Take a role away; it stays in effect for ``role_delay``."""
+        if self.assignments.pop(assignment.id.lower(), None) is not None:
+            assignment.deleted_at = self.clock.now()
+            self._retired.append(assignment)
+
+    def _first_tenant(self) -> str:
+        return _first(self.tenants, "tenant")
+
+    def _first_subscription(self) -> str:
+        return _first(self.subscriptions, "subscription")
+
+
+def _first(keys: Iterable[str], kind: str) -> str:
+    first = next(iter(keys), None)
+    if first is None:
+        raise ValueError(f"this world has no {kind} yet: add one first")
+    return first
+
+
+def _trimmed(scope: str) -> str:
+    return "/" + scope.strip("/") if scope.strip("/") else ""
+
+
+def _path(scope: str) -> tuple[str, ...]:
+    return tuple(part for part in scope.lower().split("/") if part)
+
+
+def _covers(assigned: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return wanted[: len(assigned)] == assigned
