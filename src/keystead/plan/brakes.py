@@ -1,0 +1,26 @@
+"""Pure: filters over a finished plan. Each takes steps and returns fewer, with what it held back and why."""
+
+from collections.abc import Iterable, Sequence
+
+from keystead.model.reasons import Reason
+from keystead.model.records import Grant
+from keystead.plan.removal import ALWAYS
+from keystead.plan.snapshot import Limits
+from keystead.plan.steps import Held, Step
+
+
+def observe_only(
+    steps: Sequence[Step], grant: Grant | None, limits: Limits
+) -> tuple[tuple[Step, ...], tuple[Held, ...]]:
+    """Plan and report, write nothing."""
+    if limits.observe_only or (grant is not None and grant.observe_only):
+        return (), tuple(Held(step, Reason.OBSERVE_ONLY) for step in steps)
+    return tuple(steps), ()
+
+
+def mass_revocation(causes: Iterable[Reason], total: int, grant: Grant | None, limits: Limits) -> bool:
+    """Whether an edit would take away so much at once that somebody has to confirm it for this very generation."""
+    by_edit = sum(1 for cause in causes if cause not in ALWAYS)
+    if grant is None or grant.confirmed_generation == grant.generation:
+        return False
+    return by_edit > limits.mass_revocation_count and by_edit > limits.mass_revocation_share * total

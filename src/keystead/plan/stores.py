@@ -1,0 +1,72 @@
+"""Pure: what External Secrets Operator needs in a namespace, and whether what stands there already agrees.
+
+Facts (External Secrets Operator, provider azurekv): client and tenant id belong on the ServiceAccount's annotations,
+and nowhere else: a tenant in the store as well makes its default SDK fail ("multiple tenantID found").
+"""
+
+from dataclasses import dataclass
+
+from keystead.model.ids import VaultUrl
+from keystead.model.reasons import Reason
+from keystead.model.records import ServiceAccount, Store
+
+AUTH_TYPE = "WorkloadIdentity"
+PROVIDER = "azurekv"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has to be done to a store or an account; a conflict is somebody else's to resolve."""
+
+    apply: bool
+    own: bool
+    """It is ours, or will be: labels and owner reference belong on it."""
+    conflict: Reason | None = None
+    message: str = ""
+
+
+def judge_store(store: Store | None, vault: VaultUrl, service_account: str, controller: str) -> Standing:
+    """A store that says otherwise and has another owner is a conflict, never taken over."""
+    if store is None:
+        return Standing(apply=True, own=True)
+    differs = _differences(store, vault, service_account, controller)
+    if not differs:
+        return Standing(apply=False, own=store.ours)
+    if store.ours or not store.provider_managers:
+        return Standing(apply=True, own=store.ours)
+    owners = ", ".join(store.provider_managers)
+    told = "; ".join(differs)
+    text = f"SecretStore {store.name} is owned by {owners} and says otherwise: {told}. Correct or delete it."
+    return Standing(apply=False, own=False, conflict=Reason.STORE_CONFLICT, message=text)
+
+
+def _differences(store: Store, vault: VaultUrl, service_account: str, controller: str) -> list[str]:
+    wanted = {
+        "provider": (store.provider, PROVIDER),
+        "vaultUrl": (store.vault_url.rstrip("/").lower(), str(vault)),
+        "authType": (store.auth_type, AUTH_TYPE),
+        "serviceAccountRef.name": (store.service_account_name, service_account),
+        "tenantId": (store.tenant_id, ""),
+        "controller": (store.controller, controller),
+    }
+    return [
+        f"{field} is {given or 'absent'!r}, expected {expected or 'absent'!r}"
+        for field, (given, expected) in wanted.items()
+        if given != expected
+    ]
+
+
+def judge_account(account: ServiceAccount | None, client_id: str, tenant_id: str) -> Standing:
+    """Whether the account carries the two annotations."""
+    if account is None:
+        return Standing(apply=True, own=True)
+    if (account.client_id, account.tenant_id) == (client_id, tenant_id):
+        return Standing(apply=False, own=account.ours)
+    if account.annotation_managers:
+        owners = ", ".join(account.annotation_managers)
+        text = (
+            f"ServiceAccount {account.name} carries workload identity annotations of {owners}: client id "
+            f"{account.client_id!r}, tenant {account.tenant_id!r}. Remove them."
+        )
+        return Standing(apply=False, own=False, conflict=Reason.SERVICE_ACCOUNT_CONFLICT, message=text)
+    return Standing(apply=True, own=account.ours)
