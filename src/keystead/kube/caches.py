@@ -1,0 +1,99 @@
+"""The informers of the operator, and the reads that observing needs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from keystead.kube import decode
+from keystead.kube.client import Api
+from keystead.kube.informer import Informer, Patience, run_all
+from keystead.kube.resources import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
+from keystead.model.clock import Clock
+from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+
+Changed = Callable[[Any, Any], None]
+R = TypeVar("R")
+STORES_PATH = "/apis/external-secrets.io/v1/secretstores"
+
+
+class ClusterCaches:
+    """Implements :class:`keystead.observe.ports.Caches`."""
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        changed: Changed,
+        *,
+        account_names: Iterable[str],
+        patience: Patience | None = None,
+    ) -> None:
+        names = sorted(account_names)
+        self._finalizers: dict[str, dict[str, int]] = defaultdict(dict)
+
+        def informer(path: str, decoder: Callable[[dict[str, Any]], R], fields: str = "") -> Informer[R]:
+            return Informer(api, clock, path, decoder, changed, patience or Patience(), field_selector=fields)
+
+        self._namespaces = informer("/api/v1/namespaces", decode.namespace)
+        self._grants = informer(VAULT_GRANT.path, decode.grant)
+        self._claims = informer(VAULT_CLAIM.path, decode.claim)
+        self._approvals = informer(VAULT_APPROVAL.path, decode.approval)
+        self._federations = informer(FEDERATION.path, decode.federation)
+        # The API server filters when only one name can matter; two names cannot be said in a field selector.
+        only = f"metadata.name={names[0]}" if len(names) == 1 else ""
+        self._service_accounts = informer("/api/v1/serviceaccounts", decode.service_account, only)
+        self._stores = informer(STORES_PATH, self._store)
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        return (
+            self._namespaces,
+            self._grants,
+            self._claims,
+            self._approvals,
+            self._federations,
+            self._service_accounts,
+            self._stores,
+        )
+
+    @property
+    def synced(self) -> bool:
+        return all(informer.synced.is_set() for informer in self.informers)
+
+    async def until_synced(self) -> None:
+        for informer in self.informers:
+            await informer.synced.wait()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        await run_all(self.informers)
+
+    def grants(self) -> tuple[Grant, ...]:
+        return tuple(self._grants.objects.values())
+
+    def claims(self) -> tuple[Claim, ...]:
+        return tuple(self._claims.objects.values())
+
+    def approvals(self) -> tuple[Approval, ...]:
+        return tuple(self._approvals.objects.values())
+
+    def federations(self) -> tuple[Federation, ...]:
+        return tuple(self._federations.objects.values())
+
+    def namespaces(self) -> dict[str, Namespace]:
+        return {name: record for (_, name), record in self._namespaces.objects.items()}
+
+    def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
+        return self._service_accounts.objects.get((namespace, name))
+
+    def store(self, namespace: str, name: str) -> Store | None:
+        return self._stores.objects.get((namespace, name))
+
+    def stores_with_finalizers(self, namespace: str) -> int:
+        alive = self._finalizers.get(namespace, {})
+        return sum(1 for name, count in alive.items() if count and (namespace, name) in self._stores.objects)
+
+    def _store(self, item: dict[str, Any]) -> Store:
+        record = decode.store(item)
+        self._finalizers[record.namespace][record.name] = decode.eso_finalizers(item)
+        return record

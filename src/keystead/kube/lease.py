@@ -1,0 +1,140 @@
+"""Leader election by a Lease, as client-go does it, with monotonic time for our own patience.
+
+- A holder renews well before its lease ends and stops writing before others may take over.
+- Another's lease is free when its record has not changed for its own duration on *our* clock: the clocks of others are
+  never compared with ours.
+- Released on a clean stop, so that a standby takes over at once.
+"""
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from keystead.kube.client import Api
+from keystead.model.clock import Clock
+from keystead.model.errors import KeysteadError
+
+log = structlog.get_logger("keystead.lease")
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds."""
+
+    duration: float = 15.0
+    renew_every: float = 4.0
+    retry_every: float = 2.0
+
+
+class Lease:
+    """Holds, or waits for, one Lease object."""
+
+    def __init__(
+        self, api: Api, clock: Clock, *, namespace: str, name: str, identity: str, times: LeaseTimes | None = None
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._times = times or LeaseTimes()
+        self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = f"{self._folder}/{name}"
+        self._name = name
+        self._identity = identity
+        self._expires = float("-inf")
+        self._seen: tuple[Any, float] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._clock.monotonic() < self._expires
+
+    def may_write(self, seconds: float) -> bool:
+        """A write that ends within *seconds* may start: the lease outlives it."""
+        return self._clock.monotonic() + seconds < self._expires
+
+    async def acquire(self) -> None:
+        """Return when we hold it."""
+        while not await self._try("acquire"):
+            await self._clock.sleep(self._times.retry_every)
+
+    async def keep(self, lost: Callable[[], None]) -> None:
+        """Renew until the lease is lost, then say so and return."""
+        while True:
+            await self._clock.sleep(self._times.renew_every)
+            while not await self._try("renew"):
+                if not self.held:
+                    log.warning("lease lost", lease=self._name)
+                    lost()
+                    return
+                await self._clock.sleep(
+                    min(self._times.retry_every, max(0.05, self._expires - self._clock.monotonic()))
+                )
+
+    async def release(self) -> None:
+        """Let it go, so that others need not wait for it to run out."""
+        if not self.held:
+            return
+        self._expires = float("-inf")
+        with contextlib.suppress(KeysteadError, TimeoutError):
+            async with asyncio.timeout(3):
+                current = await self._api.get(self._path)
+                if current and current["spec"].get("holderIdentity") == self._identity:
+                    current["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._instant()}
+                    await self._api.request("PUT", self._path, body=current)
+
+    async def _try(self, what: str) -> bool:
+        """Take or renew; False when another holds it or the API server does not answer."""
+        asked = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._times.duration / 2):
+                taken = await self._write(await self._api.get(self._path))
+        except (KeysteadError, TimeoutError) as error:
+            log.info("lease: no answer", lease=self._name, what=what, error=str(error))
+            return False
+        if taken:
+            # Counted from before the request: the record may be as old as that.
+            self._expires = asked + self._times.duration
+        return taken
+
+    async def _write(self, current: dict[str, Any] | None) -> bool:
+        if current is None:
+            fresh = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": self._name},
+                "spec": self._spec(transitions=0, acquired=self._instant()),
+            }
+            await self._api.post(self._folder, fresh)
+            return True
+        spec = current.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder not in ("", self._identity) and not self._ran_out(spec):
+            return False
+        ours = holder == self._identity
+        acquired = spec.get("acquireTime") if ours else self._instant()
+        transitions = int(spec.get("leaseTransitions") or 0) + (0 if ours else 1)
+        current["spec"] = self._spec(transitions=transitions, acquired=acquired or self._instant())
+        await self._api.request("PUT", self._path, body=current)  # carries resourceVersion: only one can win
+        return True
+
+    def _ran_out(self, spec: dict[str, Any]) -> bool:
+        record = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
+        now = self._clock.monotonic()
+        if self._seen is None or self._seen[0] != record:
+            self._seen = (record, now)
+        return now - self._seen[1] >= float(spec.get("leaseDurationSeconds") or self._times.duration)
+
+    def _spec(self, *, transitions: int, acquired: str) -> dict[str, Any]:
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": max(1, round(self._times.duration)),
+            "acquireTime": acquired,
+            "renewTime": self._instant(),
+            "leaseTransitions": transitions,
+        }
+
+    def _instant(self) -> str:
+        return self._clock.now().astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
