@@ -1,0 +1,55 @@
+"""What the hands remember between two passes; lost on restart, and found again by looking.
+
+- Failures, by unit: why a step could not be carried out, and when it may be tried again.
+- Exchanges, by Federation: the newest result of a verification, before status shows it.
+- Federations just recorded: our own caches may not show them yet, and a claim must not be placed twice.
+"""
+
+import datetime
+from collections.abc import Iterable
+
+from keystead.model.errors import KeysteadError, Retryable
+from keystead.model.reasons import Reason
+from keystead.model.records import Exchange, Federation
+from keystead.plan.snapshot import Failure
+
+_FIRST_RETRY, _FIRST_SLOW_RETRY, _LONGEST_RETRY = 2.0, 30.0, 3600.0
+_AT_ONCE = frozenset({Reason.IDENTITY_FULL, Reason.NAMESPACE_RECREATED})
+
+
+class Board:
+    """One per operator."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, Failure] = {}
+        self.exchanges: dict[str, Exchange] = {}
+        self.recorded: dict[str, Federation] = {}
+        self._attempts: dict[str, int] = {}
+
+    def succeeded(self, unit: str) -> None:
+        """The unit's last step worked."""
+        self.failures.pop(unit, None)
+        self._attempts.pop(unit, None)
+
+    def failed(self, unit: str, step: str, error: KeysteadError, now: datetime.datetime) -> Failure:
+        """Remember why, and when to try again: soon if it may pass, ever later if somebody has to change something."""
+        attempt = self._attempts.get(unit, 0)
+        self._attempts[unit] = attempt + 1
+        first = _FIRST_RETRY if isinstance(error, Retryable) else _FIRST_SLOW_RETRY
+        wait = 0.0 if error.reason in _AT_ONCE else min(_LONGEST_RETRY, first * float(2 ** min(attempt, 12)))
+        if isinstance(error, Retryable) and error.after is not None:
+            wait = error.after
+        failure = Failure(unit, step, error.reason, str(error), now, now + datetime.timedelta(seconds=wait))
+        self.failures[unit] = failure
+        return failure
+
+    def exchanged(self, federation_name: str, exchange: Exchange) -> None:
+        self.exchanges[federation_name] = exchange
+
+    def prune(self, federations: Iterable[str], units: Iterable[str]) -> None:
+        """Forget what is about nothing that stands."""
+        names, known = set(federations), set(units)
+        for name in self.exchanges.keys() - names:
+            del self.exchanges[name]
+        for unit in self.failures.keys() - known - names:
+            self.succeeded(unit)

@@ -1,0 +1,119 @@
+"""Carries a plan out: each unit's leading Kubernetes steps now, its first step for Azure to the lanes or the verifier.
+
+An error stops only its own unit, is remembered on the board, and shows in the unit's conditions.
+"""
+
+import asyncio
+import dataclasses
+from collections import defaultdict
+from typing import assert_never
+
+import structlog
+
+from keystead.apply.board import Board
+from keystead.apply.lanes import Lanes
+from keystead.apply.ports import ClusterWriter
+from keystead.apply.verifier import Verifier
+from keystead.model.clock import Clock
+from keystead.model.errors import KeysteadError
+from keystead.plan.steps import (
+    AnnotateServiceAccount,
+    ApplyStore,
+    BeginRevocation,
+    CreateClaim,
+    DeleteClaim,
+    DeleteCredential,
+    EnsureServiceAccount,
+    ForgetFederation,
+    LaneStep,
+    NudgeExternalSecrets,
+    NudgeStore,
+    Plan,
+    RecordFederation,
+    Step,
+    SweepCredential,
+    Verify,
+    WithdrawAnnotation,
+    WriteCredential,
+)
+
+log = structlog.get_logger("keystead.executor")
+_AT_ONCE = 8
+
+
+class Executor:
+    """The hands."""
+
+    def __init__(self, cluster: ClusterWriter, lanes: Lanes, verifier: Verifier, board: Board, clock: Clock) -> None:
+        self._cluster = cluster
+        self._lanes = lanes
+        self._verifier = verifier
+        self._board = board
+        self._clock = clock
+
+    async def carry_out(self, plan: Plan) -> None:
+        """Return when all that does not wait for Azure is done."""
+        units: dict[str, list[Step]] = defaultdict(list)
+        for step in plan.steps:
+            units[step.unit].append(step)
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def run(steps: list[Step]) -> Step | None:
+            async with turn:
+                return await self._lead(steps)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(run(steps)) for steps in units.values()]
+        waiting = [task.result() for task in running]
+        lane_steps: list[LaneStep] = [
+            step for step in waiting if isinstance(step, WriteCredential | DeleteCredential | SweepCredential)
+        ]
+        self._lanes.submit(plan.grant_name, lane_steps)
+        self._verifier.submit(plan.grant_name, [step for step in waiting if isinstance(step, Verify)])
+
+    async def _lead(self, steps: list[Step]) -> Step | None:
+        """The unit's steps up to the first that waits for Azure, which is returned."""
+        for step in steps:
+            if isinstance(step, WriteCredential | DeleteCredential | SweepCredential | Verify):
+                return step
+            try:
+                await self._do(step)
+            except KeysteadError as error:
+                failure = self._board.failed(step.unit, type(step).__name__, error, self._clock.now())
+                log.info("step failed", unit=step.unit, step=failure.step, reason=error.reason, error=str(error))
+                return None
+            failure_before = self._board.failures.get(step.unit)
+            if failure_before is not None and failure_before.step == type(step).__name__:
+                self._board.succeeded(step.unit)
+        return None
+
+    async def _do(self, step: Step) -> None:  # noqa: C901, PLR0912 - one case per step of the closed union
+        cluster = self._cluster
+        match step:
+            case CreateClaim():
+                await cluster.create_claim(step)
+            case DeleteClaim():
+                await cluster.delete_claim(step.namespace, step.name, step.uid)
+            case RecordFederation():
+                uid = await cluster.record_federation(step.federation)
+                self._board.recorded[step.federation.name] = dataclasses.replace(step.federation, uid=uid)
+            case EnsureServiceAccount():
+                await cluster.ensure_service_account(step)
+            case AnnotateServiceAccount():
+                await cluster.annotate_service_account(step)
+            case ApplyStore():
+                await cluster.apply_store(step)
+            case NudgeStore():
+                await cluster.nudge_store(step.namespace, step.name)
+            case NudgeExternalSecrets():
+                await cluster.nudge_external_secrets(step.namespace, step.store_name)
+            case BeginRevocation():
+                await cluster.begin_revocation(step.federation_name, step.federation_uid)
+            case WithdrawAnnotation():
+                await cluster.withdraw_annotation(step.namespace, step.name)
+            case ForgetFederation():
+                await cluster.forget_federation(step.federation_name, step.federation_uid)
+            case WriteCredential() | DeleteCredential() | SweepCredential() | Verify():
+                raise AssertionError(f"{type(step).__name__} waits for Azure and is not carried out here")
+            case _:
+                assert_never(step)

@@ -1,0 +1,297 @@
+"""One lane for each managed identity: serial, paced, side by side with the others.
+
+Rules:
+- A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
+- Deletes overtake writes. A step whose time has not come blocks nobody.
+- Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
+- 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long. When the answer to
+  a write never came, the identity is listed before anything is tried again.
+- A lane that has nothing to do ends; whoever submits starts it again.
+"""
+
+import asyncio
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from keystead.apply.board import Board
+from keystead.apply.pacing import Pacer, Paces, back_off
+from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
+from keystead.model.clock import Clock
+from keystead.model.credentials import Credential
+from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
+from keystead.model.ids import IdentityId
+from keystead.model.reasons import Reason
+from keystead.plan.snapshot import Lane
+from keystead.plan.steps import LaneStep, WriteCredential
+
+log = structlog.get_logger("keystead.lanes")
+audit = structlog.get_logger("keystead.audit")
+
+WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in one to two
+_LEAD = 1.0  # seconds before the slot in which the namespace is looked at
+_GATE_WAIT = 1.0  # seconds until the lease is asked again
+_LONGEST_HOLD = 120.0
+
+Corrected = Callable[[IdentityId, Credential, bool], None]
+"""Azure has confirmed that the identity holds the credential (True) or does not (False)."""
+Doubted = Callable[[IdentityId, Reason], None]
+"""Azure refused something: what was last listed may not be so."""
+Counted = Callable[[IdentityId, str, str], None]
+"""For metrics: identity, verb, outcome."""
+
+
+@dataclass
+class Entry:
+    """A step in line."""
+
+    grant: str
+    step: LaneStep
+    attempts: int = 0
+    uncertain: bool = False
+    not_before: float = float("-inf")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return type(self.step).__name__, self.step.credential.name
+
+    @property
+    def deletes(self) -> bool:
+        return not isinstance(self.step, WriteCredential)
+
+
+@dataclass
+class _Line:
+    """What waits at one identity, and what is being done there."""
+
+    entries: list[Entry] = field(default_factory=list)
+    busy: Entry | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    worker: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneWiring:
+    """What lanes need from the rest."""
+
+    credentials: Credentials
+    clock: Clock
+    board: Board
+    live_uid: LiveUid
+    gate: WriteGate
+    requeue: Requeue
+    corrected: Corrected
+    doubted: Doubted
+    counted: Counted = lambda _identity, _verb, _outcome: None
+
+
+class Lanes:
+    """All lanes of one operator."""
+
+    def __init__(self, wiring: LaneWiring, paces: Paces) -> None:
+        self._wiring = wiring
+        self._clock = wiring.clock
+        self._pacer = Pacer(paces)
+        self._lines: dict[IdentityId, _Line] = {}
+
+    def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
+        """Make *steps* all that this grant has in line; returns at once."""
+        wanted: dict[IdentityId, dict[tuple[str, str], LaneStep]] = {}
+        for step in steps:
+            wanted.setdefault(step.identity, {})[type(step).__name__, step.credential.name] = step
+        for identity in {*wanted, *self._lines}:
+            line = self._lines.setdefault(identity, _Line())
+            self._replace(line, grant, wanted.get(identity, {}))
+            if line.entries and (line.worker is None or line.worker.done()):
+                line.worker = asyncio.create_task(self._work(identity, line), name=f"lane:{identity.name}")
+            line.changed.set()
+
+    def _replace(self, line: _Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
+        kept = []
+        for entry in line.entries:
+            if entry.grant == grant and entry.key not in wanted:
+                continue
+            if entry.grant == grant:
+                entry.step = wanted.pop(entry.key)
+            kept.append(entry)
+        busy = line.busy.step.credential.name if line.busy is not None else None
+        now = self._clock.monotonic()
+        kept += [
+            Entry(grant, step, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
+            for step in wanted.values()
+            if step.credential.name != busy
+        ]
+        line.entries = kept
+
+    def _seconds_until(self, moment: datetime.datetime | None) -> float:
+        return 0.0 if moment is None else max(0.0, (moment - self._clock.now()).total_seconds())
+
+    def view(self) -> Mapping[IdentityId, Lane]:
+        """How soon each identity could take another write, and how much waits there."""
+        now = self._clock.monotonic()
+        return {
+            identity: Lane(datetime.timedelta(seconds=self._pacer.lane_wait(identity, now)), len(line.entries))
+            for identity, line in self._lines.items()
+        }
+
+    def in_flight(self) -> frozenset[str]:
+        """Names of the credentials that are being written or deleted now."""
+        return frozenset(line.busy.step.credential.name for line in self._lines.values() if line.busy is not None)
+
+    @property
+    def idle(self) -> bool:
+        return all(not line.entries and line.busy is None for line in self._lines.values())
+
+    async def stop(self) -> None:
+        """Take nothing more; let what is in flight come to its end."""
+        for line in self._lines.values():
+            line.entries.clear()
+            line.changed.set()
+        workers = [line.worker for line in self._lines.values() if line.worker is not None]
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, identity: IdentityId, line: _Line) -> None:
+        while line.entries:
+            line.changed.clear()
+            now = self._clock.monotonic()
+            due = [entry for entry in line.entries if entry.not_before <= now]
+            wait = self._pacer.wait(identity, now) - _LEAD
+            if not due:
+                wait = min(entry.not_before for entry in line.entries) - now
+            if wait > 0:
+                await self._pause(line, wait)
+                continue
+            entry = min(due, key=lambda each: not each.deletes)  # stable: first in line among equals
+            if await self._ready(identity, line, entry):
+                await self._carry_out(identity, line, entry)
+
+    async def _pause(self, line: _Line, seconds: float) -> None:
+        """Wait, but not longer than until something is submitted."""
+        changed = asyncio.create_task(line.changed.wait())
+        slept = asyncio.create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({changed, slept}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            slept.cancel()
+
+    async def _ready(self, identity: IdentityId, line: _Line, entry: Entry) -> bool:
+        """Look at the namespace, wait for the slot, ask the lease: all that must be true when the write starts."""
+        if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(line, entry, entry.step):
+            return False
+        while (wait := self._pacer.wait(identity, self._clock.monotonic())) > 0:
+            await self._clock.sleep(wait)
+        if entry not in line.entries:
+            return False
+        overtaken = not entry.deletes and any(
+            each.deletes and each.not_before <= self._clock.monotonic() for each in line.entries
+        )
+        if overtaken:
+            return False
+        if not self._wiring.gate(WRITE_DEADLINE):
+            await self._clock.sleep(_GATE_WAIT)
+            return False
+        return True
+
+    async def _namespace_stands(self, line: _Line, entry: Entry, step: WriteCredential) -> bool:
+        try:
+            uid = await self._wiring.live_uid(step.namespace)
+        except KeysteadError as error:
+            self._delay(entry, error)
+            return False
+        if uid == step.namespace_uid:
+            return True
+        if entry in line.entries:
+            line.entries.remove(entry)
+        self._wiring.requeue(entry.grant)
+        return False
+
+    async def _carry_out(self, identity: IdentityId, line: _Line, entry: Entry) -> None:
+        line.entries.remove(entry)
+        line.busy = entry
+        self._pacer.started(identity, self._clock.monotonic())
+        error: KeysteadError | None = None
+        try:
+            error = await self._attempt(identity, entry)
+        finally:
+            line.busy = None
+        self._note(identity, entry, error)
+        if error is None:
+            self._wiring.board.succeeded(entry.step.unit)
+            self._wiring.corrected(identity, entry.step.credential, not entry.deletes)
+            self._wiring.requeue(entry.grant)
+        else:
+            self._settle(identity, line, entry, error)
+
+    async def _attempt(self, identity: IdentityId, entry: Entry) -> KeysteadError | None:
+        """One request; ``None`` is success."""
+        credentials, step = self._wiring.credentials, entry.step
+        try:
+            async with asyncio.timeout(WRITE_DEADLINE):
+                if entry.uncertain and await self._took_effect(identity, entry):
+                    return None
+                if entry.deletes:
+                    await credentials.delete(identity, step.credential.name)
+                else:
+                    await credentials.write(identity, step.credential)
+        except TimeoutError:
+            entry.uncertain = True
+            return Uncertain(Reason.AZURE_UNAVAILABLE, "no answer from Azure in time")
+        except Uncertain as error:
+            entry.uncertain = True
+            return error
+        except KeysteadError as error:
+            return error
+        return None
+
+    async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
+        held = await self._wiring.credentials.credentials(identity)
+        present = any(each.name.lower() == entry.step.credential.name.lower() for each in held)
+        entry.uncertain = False
+        return present is not entry.deletes
+
+    def _settle(self, identity: IdentityId, line: _Line, entry: Entry, error: KeysteadError) -> None:
+        entry.attempts += 1
+        if isinstance(error, Refused):
+            self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
+            self._wiring.doubted(identity, error.reason)
+            self._wiring.requeue(entry.grant)
+            return
+        now = self._clock.monotonic()
+        hold = self._hold_seconds(identity, entry, error)
+        self._pacer.hold(identity, now + hold)
+        line.entries.insert(0, entry)
+        if error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED):
+            self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
+            self._wiring.requeue(entry.grant)
+
+    def _hold_seconds(self, identity: IdentityId, entry: Entry, error: KeysteadError) -> float:
+        if isinstance(error, Retryable) and error.after is not None:
+            return error.after
+        pace = self._pacer.paces.identity
+        if error.reason is Reason.CONCURRENT_WRITE:
+            return back_off(identity.key, min(entry.attempts, 4), first=pace / 4, longest=pace * 4)
+        return back_off(identity.key, entry.attempts, first=pace / 2, longest=_LONGEST_HOLD)
+
+    def _delay(self, entry: Entry, error: KeysteadError) -> None:
+        entry.attempts += 1
+        wait = back_off(entry.step.unit, entry.attempts, first=0.5, longest=60.0)
+        entry.not_before = self._clock.monotonic() + wait
+        log.info("namespace could not be read before the write", unit=entry.step.unit, error=str(error), wait=wait)
+
+    def _note(self, identity: IdentityId, entry: Entry, error: KeysteadError | None) -> None:
+        verb = "delete" if entry.deletes else "write"
+        outcome = "ok" if error is None else str(error.reason)
+        self._wiring.counted(identity, verb, outcome)
+        audit.info(
+            "azure write",
+            verb=verb,
+            identity=str(identity),
+            credential=entry.step.credential.name,
+            subject=entry.step.credential.subject,
+            grant=entry.grant,
+            outcome=outcome,
+            code=error.code if error is not None else "",
+        )

@@ -1,0 +1,101 @@
+"""Proves exchanges: never before their time, a few at once, each on fresh connections, with a quorum.
+
+Entra answers from many replicas; one success may be followed by a refusal. Only successes in a row count, and a look at
+the vault must follow. The result goes to the board, whatever it is, and the grant is looked at again.
+"""
+
+import asyncio
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from keystead.apply.board import Board
+from keystead.apply.ports import ClusterWriter, Exchanger, Requeue
+from keystead.model.clock import Clock
+from keystead.model.credentials import EXCHANGE_AUDIENCE
+from keystead.model.errors import KeysteadError
+from keystead.model.ids import VaultUrl
+from keystead.model.records import Exchange
+from keystead.plan.steps import Verify
+
+log = structlog.get_logger("keystead.verifier")
+_AT_ONCE = 8
+_DEADLINE = 30.0  # seconds for one whole quorum, waits between its exchanges not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many successes in a row, and how far apart (seconds)."""
+
+    successes: int = 2
+    interval: float = 1.0
+
+
+class Verifier:
+    """All verifications of one operator."""
+
+    def __init__(
+        self, cluster: ClusterWriter, exchanger: Exchanger, clock: Clock, board: Board, requeue: Requeue, quorum: Quorum
+    ) -> None:
+        self._cluster = cluster
+        self._exchanger = exchanger
+        self._clock = clock
+        self._board = board
+        self._requeue = requeue
+        self._quorum = quorum
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+
+    def submit(self, grant: str, steps: Sequence[Verify]) -> None:
+        """Make *steps* all that this grant wants verified; what already waits or runs goes on."""
+        wanted = {step.federation_name: step for step in steps}
+        for name, (owner, task) in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[name]
+            elif owner == grant and name not in wanted:
+                task.cancel()
+                del self._tasks[name]
+        for name, step in wanted.items():
+            if name not in self._tasks:
+                task = asyncio.create_task(self._verify(grant, step), name=f"verify:{name}")
+                self._tasks[name] = (grant, task)
+
+    async def stop(self) -> None:
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _verify(self, grant: str, step: Verify) -> None:
+        await self._clock.sleep((step.not_before - self._clock.now()).total_seconds())
+        async with self._turn:
+            code, detail = await self._outcome(step)
+        result = Exchange(code, self._now(), detail)
+        log.info("exchange", federation=step.federation_name, code=code)
+        self._board.exchanged(step.federation_name, result)
+        self._tasks.pop(step.federation_name, None)
+        self._requeue(grant)
+
+    async def _outcome(self, step: Verify) -> tuple[str, str]:
+        vault = VaultUrl.parse(step.vault_url)
+        try:
+            async with asyncio.timeout(_DEADLINE + self._quorum.interval * self._quorum.successes):
+                assertion = await self._cluster.mint_token(step.namespace, step.service_account_name, EXCHANGE_AUDIENCE)
+                for number in range(self._quorum.successes):
+                    if number:
+                        await self._clock.sleep(self._quorum.interval)
+                    token = await self._exchanger.exchange(
+                        tenant_id=step.tenant_id, client_id=step.client_id, assertion=assertion, scope=vault.scope
+                    )
+                await self._exchanger.look(vault, token)
+        except KeysteadError as error:
+            return error.code or str(error.reason), str(error)
+        except TimeoutError:
+            return "Unreachable", "no answer in time"
+        return "OK", ""
+
+    def _now(self) -> datetime.datetime:
+        return self._clock.now()

@@ -1,0 +1,100 @@
+"""Azure's answers and azure-core's exceptions as errors of ours: one table, by status and code, never by text.
+
+The text of the 21st credential's refusal and that of overlapping writes begin with the same words; only status and code
+tell them apart.
+"""
+
+import datetime
+import email.utils
+from typing import Any, TypeAlias
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncertain
+from keystead.model.reasons import Reason
+
+Row: TypeAlias = tuple[type[Retryable | Refused], Reason]
+
+CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
+
+ARM: dict[tuple[int, str], Row] = {
+    (400, ""): (Refused, Reason.AZURE_REFUSED),
+    (401, ""): (Retryable, Reason.AZURE_SIGN_IN_FAILED),
+    (403, ""): (Refused, Reason.AZURE_FORBIDDEN),
+    (403, "RequestDisallowedByPolicy"): (Refused, Reason.AZURE_POLICY),
+    (404, ""): (Refused, Reason.IDENTITY_NOT_FOUND),
+    (404, "SubscriptionNotFound"): (Refused, Reason.IDENTITY_NOT_FOUND),
+    (405, ""): (Refused, Reason.REGION_UNSUPPORTED),
+    (408, ""): (Retryable, Reason.AZURE_UNAVAILABLE),
+    (409, ""): (Refused, Reason.AZURE_REFUSED),
+    (409, CONCURRENT): (Retryable, Reason.CONCURRENT_WRITE),
+    (409, "Conflict"): (Refused, Reason.TUPLE_TAKEN),
+    (409, "ScopeLocked"): (Refused, Reason.AZURE_LOCKED),
+    (429, ""): (Retryable, Reason.AZURE_THROTTLED),
+    (499, ""): (Retryable, Reason.AZURE_UNAVAILABLE),
+}
+"""(status, code) of Azure Resource Manager; an empty code is any other. 5xx is AZURE_UNAVAILABLE."""
+
+_LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
+_SERVER_ERROR = 500
+
+
+def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | None = None) -> KeysteadError:
+    """The error of ours for anything that azure-core raises; *write* tells apart what may have happened."""
+    if isinstance(error, KeysteadError):
+        return error
+    if isinstance(error, ServiceResponseError | TimeoutError):
+        if write:
+            return Uncertain(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
+        return Retryable(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
+    if isinstance(error, ServiceRequestError):
+        return Retryable(Reason.AZURE_UNAVAILABLE, f"cannot reach Azure: {str(error)[:_LONGEST_MESSAGE]}")
+    if isinstance(error, ClientAuthenticationError) and not _from_resource_manager(error):
+        return Retryable(Reason.AZURE_SIGN_IN_FAILED, f"cannot sign in to Azure: {_first_line(error)}")
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return _answered(error, error.status_code, write=write, now=now)
+    if isinstance(error, AzureError | OSError):
+        return Retryable(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
+    return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
+
+
+def _answered(error: HttpResponseError, status: int, *, write: bool, now: datetime.datetime | None) -> KeysteadError:
+    code = str(getattr(error.error, "code", "") or "")
+    text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
+    if status >= _SERVER_ERROR:
+        if write:
+            return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
+        return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
+    row = ARM.get((status, code)) or ARM.get((status, "")) or (Refused, Reason.AZURE_REFUSED)
+    kind, reason = row
+    if kind is Retryable:
+        return Retryable(reason, text, code=code, after=retry_after(error.response, now))
+    return Refused(reason, text, code=code)
+
+
+def retry_after(response: Any, now: datetime.datetime | None) -> float | None:
+    """Seconds that the answer asks to wait, given as seconds or as an instant."""
+    value = str((getattr(response, "headers", None) or {}).get("Retry-After", ""))
+    if value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - now).total_seconds()) if now is not None else None
+
+
+def _from_resource_manager(error: HttpResponseError) -> bool:
+    """azure-core raises the same class for a refused sign-in and for a 401 of the resource itself."""
+    request = getattr(error.response, "request", None)
+    return "/subscriptions/" in str(getattr(request, "url", ""))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:_LONGEST_MESSAGE] if str(error) else type(error).__name__

@@ -1,0 +1,100 @@
+"""The token exchange and the look at the vault: requests of our own on azure-core's transport, on fresh connections.
+
+The SDK's credentials would cache, and hide Entra's code behind a text. Codes are ``AADSTSnnn`` from the answer's
+``error_codes``; Microsoft asks not to depend on the description. Implements :class:`keystead.apply.ports.Exchanger`.
+"""
+
+from typing import Any
+
+import msgspec
+from azure.core.exceptions import AzureError
+from azure.core.rest import HttpRequest
+
+from keystead.azure.clouds import cloud_of
+from keystead.azure.errors import retry_after
+from keystead.azure.transport import MakeTransport
+from keystead.model.clock import Clock
+from keystead.model.errors import KeysteadError, Refused, Retryable
+from keystead.model.ids import VaultUrl
+from keystead.model.reasons import Reason
+from keystead.model.secret import Secret
+
+_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_VAULT_API = "7.4"
+_OK, _FORBIDDEN, _UNAUTHORIZED, _THROTTLED, _SERVER_ERROR = 200, 403, 401, 429, 500
+
+
+class FreshExchanger:
+    """Opens a transport for each call and closes it after."""
+
+    def __init__(self, make_transport: MakeTransport, clock: Clock, *, authority: str = "") -> None:
+        self._make_transport = make_transport
+        self._clock = clock
+        self._authority = authority
+
+    async def exchange(self, *, tenant_id: str, client_id: str, assertion: Secret, scope: str) -> Secret:
+        suffix = scope.removeprefix("https://").removesuffix("/.default")
+        authority = self._authority or cloud_of(VaultUrl("any", suffix)).authority
+        form = {
+            "client_id": client_id,
+            "client_assertion": assertion.reveal(),
+            "client_assertion_type": _ASSERTION,
+            "grant_type": "client_credentials",
+            "scope": scope,
+        }
+        request = HttpRequest("POST", f"{authority}/{tenant_id}/oauth2/v2.0/token", data=form)
+        status, body, response = await self._send(request, "Entra")
+        if status == _OK and isinstance(body.get("access_token"), str):
+            return Secret(body["access_token"])
+        raise self._refused(status, body, response)
+
+    async def look(self, vault: VaultUrl, token: Secret) -> None:
+        request = HttpRequest(
+            "GET",
+            f"{vault}/secrets",
+            params={"maxresults": "1", "api-version": _VAULT_API},
+            headers={"Authorization": f"Bearer {token.reveal()}"},
+        )
+        status, body, response = await self._send(request, "Key Vault")
+        if status == _OK:
+            return
+        error = body.get("error") if isinstance(body.get("error"), dict) else {}
+        inner = (error or {}).get("innererror") or {}
+        code = str(inner.get("code") or (error or {}).get("code") or status)
+        if status == _FORBIDDEN:
+            raise Refused(Reason.VAULT_FORBIDDEN, f"{vault}: {code}", code=code)
+        if status == _UNAUTHORIZED:
+            raise Refused(Reason.VAULT_FORBIDDEN, f"{vault}: the vault does not accept the token", code="Unauthorized")
+        after = retry_after(response, self._clock.now())
+        raise Retryable(Reason.VAULT_UNREACHABLE, f"{vault}: {status} {code}", code="Unreachable", after=after)
+
+    def _refused(self, status: int, body: dict[str, Any], response: Any) -> KeysteadError:
+        codes = body.get("error_codes")
+        code = f"AADSTS{codes[0]}" if isinstance(codes, list) and codes else str(body.get("error") or status)
+        if status == _THROTTLED or status >= _SERVER_ERROR:
+            after = retry_after(response, self._clock.now())
+            return Retryable(Reason.AZURE_UNAVAILABLE, f"Entra: {status} {code}", code=code, after=after)
+        return Refused(Reason.EXCHANGE_REFUSED, f"Entra: {status} {code}", code=code)
+
+    async def _send(self, request: HttpRequest, whom: str) -> tuple[int, dict[str, Any], Any]:
+        transport = self._make_transport()
+        try:
+            async with transport:
+                response = await transport.send(request)
+                content = await _content(response)
+        except (AzureError, OSError, TimeoutError) as error:
+            reason = Reason.VAULT_UNREACHABLE if whom == "Key Vault" else Reason.AZURE_UNAVAILABLE
+            raise Retryable(reason, f"{whom}: no answer: {type(error).__name__}", code="Unreachable") from error
+        try:
+            body = msgspec.json.decode(content)
+        except msgspec.DecodeError:
+            body = {}
+        return int(response.status_code), body if isinstance(body, dict) else {}, response
+
+
+async def _content(response: Any) -> bytes:
+    """The body, from either of azure-core's two kinds of response."""
+    if hasattr(response, "read"):
+        return bytes(await response.read())
+    await response.load_body()
+    return bytes(response.body())
