@@ -110,9 +110,9 @@ class TemplateSpec(_Part):
     service_account_name: Annotated[
         str, Meta(description="Name of the ServiceAccount.", min_length=1, max_length=253)
     ] = "keystead"
-    secret_store_name: Annotated[
-        str, Meta(description="Name of the SecretStore.", min_length=1, max_length=253)
-    ] = "azure-store"
+    secret_store_name: Annotated[str, Meta(description="Name of the SecretStore.", min_length=1, max_length=253)] = (
+        "azure-store"
+    )
     labels: Annotated[dict[str, str], Meta(description="Labels for the SecretStore.")] = {}
     annotations: Annotated[dict[str, str], Meta(description="Annotations for the SecretStore.")] = {}
     store_refresh_interval: Annotated[

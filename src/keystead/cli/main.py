@@ -1,0 +1,39 @@
+"""``keystead`` and ``kubectl keystead``: one command, one file for each family."""
+
+import sys
+
+import typer
+
+from keystead.cli.crds import crds
+from keystead.cli.review import approve, deny, requests
+from keystead.cli.run import run
+from keystead.cli.sandbox import sandbox
+from keystead.cli.sync import sync
+from keystead.model.errors import KeysteadError
+
+app = typer.Typer(
+    name="keystead",
+    help="Self-service Azure workload identity for External Secrets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(sync)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)(sandbox)
+app.command()(requests)
+app.command()(approve)
+app.command()(deny)
+app.command()(crds)
+
+
+def main() -> None:
+    """Entry point: errors of ours are told in two lines, and never as a traceback."""
+    try:
+        app()
+    except KeysteadError as error:
+        sys.stderr.write(f"keystead: {error.diagnostics()}\n")
+        sys.exit(1)

@@ -1,0 +1,173 @@
+"""``keystead requests``, ``approve`` and ``deny``: the reviewer's desk."""
+
+import asyncio
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keystead.kube import decode
+from keystead.kube.client import Api, load_config
+from keystead.kube.resources import API_VERSION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
+from keystead.model.conditions import ConditionType, Status, find
+from keystead.model.errors import Refused
+from keystead.model.reasons import Reason
+from keystead.model.records import Claim, Decision
+
+Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Kubeconfig file.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
+Which = Annotated[
+    str, typer.Argument(help="NAMESPACE, or NAMESPACE/CLAIM where it has several.", metavar="NAMESPACE[/CLAIM]")
+]
+Message = Annotated[str, typer.Option("--message", "-m", help="Why; everyone can read it.")]
+_HOME = "~/.kube/config"
+
+
+def requests(
+    kubeconfig: Kubeconfig = _HOME,
+    context: Context = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
+) -> None:
+    """Show what waits for a review."""
+    if output not in ("table", "json"):
+        raise typer.BadParameter(f"{output!r} is not allowed: give table or json", param_hint="--output")
+    waiting = asyncio.run(_with_api(kubeconfig, context, _waiting))
+    rows = [
+        {
+            "namespace": claim.namespace,
+            "claim": claim.name,
+            "grant": claim.grant_name,
+            "requestedBy": claim.requested_by,
+            "since": claim.created_at.isoformat() if claim.created_at is not None else "",
+        }
+        for claim in waiting
+    ]
+    if output == "json":
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not rows:
+        Console().print("Nothing waits for a review.")
+        return
+    table = Table(box=None, header_style="bold")
+    for title in ("NAMESPACE", "CLAIM", "GRANT", "REQUESTED BY", "SINCE"):
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(row["namespace"], row["claim"], row["grant"], row["requestedBy"] or "(automatic)", row["since"])
+    Console().print(table)
+
+
+def approve(which: Which, message: Message = "", kubeconfig: Kubeconfig = _HOME, context: Context = None) -> None:
+    """Say yes to a claim; bound to the namespace's UID, the account and the vault."""
+    asyncio.run(_decide(kubeconfig, context, which, Decision.APPROVED, message))
+
+
+def deny(which: Which, message: Message = "", kubeconfig: Kubeconfig = _HOME, context: Context = None) -> None:
+    """Say no to a claim, or take its access away."""
+    asyncio.run(_decide(kubeconfig, context, which, Decision.DENIED, message))
+
+
+async def _with_api(kubeconfig: str, context: str | None, work: Any) -> Any:
+    api = Api(load_config(kubeconfig, context))
+    try:
+        return await work(api)
+    finally:
+        await api.close()
+
+
+async def _claims(api: Api) -> list[Claim]:
+    listed = await api.get(VAULT_CLAIM.path)
+    if listed is None:
+        raise Refused(Reason.KUBERNETES_REFUSED, "this cluster has no VaultClaims: apply the output of `keystead crds`")
+    return sorted((decode.claim(item) for item in listed["items"]), key=lambda claim: claim.key)
+
+
+async def _waiting(api: Api) -> list[Claim]:
+    return [claim for claim in await _claims(api) if _awaits(claim)]
+
+
+def _awaits(claim: Claim) -> bool:
+    approved = find(claim.conditions, ConditionType.APPROVED)
+    return (
+        approved is not None
+        and approved.status is Status.FALSE
+        and approved.reason in (Reason.AWAITING_REVIEW, Reason.APPROVER_IS_REQUESTER)
+    )
+
+
+async def _decide(kubeconfig: str, context: str | None, which: str, decision: Decision, message: str) -> None:
+    async def work(api: Api) -> tuple[str, Claim]:
+        claim = await _find(api, which)
+        me = await _who_am_i(api)
+        if decision is Decision.APPROVED and claim.requested_by == me:
+            raise Refused(
+                Reason.APPROVER_IS_REQUESTER, f"{claim.key}: you ({me}) asked for it; somebody else has to approve it"
+            )
+        body = await _approval(api, claim, decision, me, message)
+        await _post(api, body)
+        return me, claim
+
+    me, claim = await _with_api(kubeconfig, context, work)
+    verb = "approved" if decision is Decision.APPROVED else "denied"
+    Console(highlight=False).print(f"{claim.key} {verb} by {me} (grant {claim.grant_name})", markup=False)
+
+
+async def _find(api: Api, which: str) -> Claim:
+    namespace, _, name = which.partition("/")
+    found = [claim for claim in await _claims(api) if claim.namespace == namespace and name in ("", claim.name)]
+    if not found:
+        raise Refused(Reason.CLAIM_DELETED, f"{which}: there is no such VaultClaim; see `keystead requests`")
+    if len(found) > 1:
+        names = ", ".join(claim.key for claim in found)
+        raise Refused(Reason.TOO_MANY_CLAIMS, f"{which}: it has several claims, name one of {names}")
+    return found[0]
+
+
+async def _who_am_i(api: Api) -> str:
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    return str(answer["status"]["userInfo"]["username"])
+
+
+async def _approval(api: Api, claim: Claim, decision: Decision, by: str, message: str) -> dict[str, Any]:
+    """Bound to what is true now: the namespace's UID is read live, the rest is what the claim says of itself."""
+    namespace = await api.get(f"/api/v1/namespaces/{claim.namespace}")
+    granted = await api.get(f"{VAULT_GRANT.path}/{claim.grant_name}")
+    item = await api.get(f"/apis/{API_VERSION}/namespaces/{claim.namespace}/{VAULT_CLAIM.plural}/{claim.name}")
+    subject = ((item or {}).get("status") or {}).get("subject")
+    if namespace is None or granted is None or not subject:
+        raise Refused(
+            Reason.GRANT_NOT_FOUND, f"{claim.key}: namespace, grant or the claim's own status is missing; try again"
+        )
+    uid = namespace["metadata"]["uid"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VAULT_APPROVAL.kind,
+        "metadata": {"name": f"{claim.namespace}-{claim.name}-{uid[:8]}-{decision.value.lower()}"[:253]},
+        "spec": {
+            "grantName": claim.grant_name,
+            "namespace": claim.namespace,
+            "namespaceUID": uid,
+            "subject": subject,
+            "vaultUrl": granted["spec"]["vault"]["url"],
+            "decision": decision.value,
+            "by": by,
+            "message": message,
+        },
+    }
+
+
+async def _post(api: Api, body: dict[str, Any]) -> None:
+    try:
+        await api.post(VAULT_APPROVAL.path, body)
+    except Refused as error:
+        if error.code != "AlreadyExists":
+            raise
+        name = body["metadata"]["name"]
+        raise Refused(
+            error.reason,
+            f"VaultApproval {name} stands already; `kubectl delete va {name}` withdraws it",
+            code=error.code,
+        ) from error

@@ -1,0 +1,174 @@
+"""What Azure holds: each identity with its credentials, read rarely, corrected by every confirmed write.
+
+- An identity is first read when a grant needs it, again on the drift interval and after every refusal.
+- Lists are paced: one in four seconds on an identity, five a second in a subscription (Azure allows no more).
+- Reading never blocks a pass: it runs beside, and puts the grants back on the queue when something was learnt.
+- Orphans count only when separate lists have shown them.
+"""
+
+import asyncio
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from keystead.model.clock import Clock
+from keystead.model.credentials import Credential, IdentityState
+from keystead.model.errors import KeysteadError, Refused
+from keystead.model.ids import IdentityId
+from keystead.model.reasons import Reason
+from keystead.observe.ports import IdentityReader
+
+log = structlog.get_logger("keystead.inventory")
+
+
+@dataclass(frozen=True, slots=True)
+class ListPaces:
+    """Seconds."""
+
+    identity: float = 4.0
+    subscription: float = 0.2
+    drift: float = 600.0
+    retry: float = 15.0
+
+
+@dataclass
+class _Watched:
+    """One identity and what is going on about it."""
+
+    state: IdentityState
+    grants: set[str] = field(default_factory=set)
+    due: float = float("-inf")
+    earliest: float = float("-inf")
+    reading: asyncio.Task[None] | None = None
+    corrections: int = 0
+    sightings: dict[Credential, int] = field(default_factory=dict)
+
+
+class Inventory:
+    """All identities that any grant or ledger entry names."""
+
+    def __init__(self, reader: IdentityReader, clock: Clock, requeue: Callable[[str], None], paces: ListPaces) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._requeue = requeue
+        self._paces = paces
+        self._watched: dict[IdentityId, _Watched] = {}
+        self._subscriptions: dict[str, float] = {}
+        self.reachable: bool | None = None
+        """Whether Azure answered last time; ``None`` before it was asked."""
+
+    def states(self, identities: Iterable[IdentityId], grant: str) -> Mapping[IdentityId, IdentityState]:
+        """What is known now; what is due is read beside."""
+        found = {}
+        for identity in identities:
+            watched = self._watched.setdefault(identity, _Watched(IdentityState(identity)))
+            watched.grants.add(grant)
+            found[identity] = watched.state
+            if watched.due <= self._clock.monotonic():
+                self._read(identity, watched)
+        return found
+
+    def next_due(self, identities: Iterable[IdentityId]) -> float | None:
+        """Seconds until one of these should be read again."""
+        now = self._clock.monotonic()
+        return min(
+            (max(0.0, self._watched[each].due - now) for each in identities if each in self._watched), default=None
+        )
+
+    def sightings(self, identities: Iterable[IdentityId]) -> dict[tuple[IdentityId, Credential], int]:
+        """How many separate lists have shown each credential."""
+        return {
+            (identity, credential): count
+            for identity in identities
+            if identity in self._watched
+            for credential, count in self._watched[identity].sightings.items()
+        }
+
+    def corrected(self, identity: IdentityId, credential: Credential, present: bool) -> None:  # noqa: FBT001 - a port's shape
+        """Azure has confirmed a write of ours."""
+        watched = self._watched.get(identity)
+        if watched is None:
+            return
+        others = tuple(each for each in watched.state.credentials if each.name.lower() != credential.name.lower())
+        held = tuple(sorted((*others, credential))) if present else others
+        watched.state = dataclasses.replace(watched.state, credentials=held, full=watched.state.full and present)
+        watched.corrections += 1
+
+    def doubted(self, identity: IdentityId, reason: Reason) -> None:
+        """Azure refused something: read again soon; a full identity offers nothing until then."""
+        watched = self._watched.get(identity)
+        if watched is None:
+            return
+        if reason is Reason.IDENTITY_FULL:
+            watched.state = dataclasses.replace(watched.state, full=True)
+        watched.due = float("-inf")
+
+    async def stop(self) -> None:
+        readings = [each.reading for each in self._watched.values() if each.reading is not None]
+        for reading in readings:
+            reading.cancel()
+        await asyncio.gather(*readings, return_exceptions=True)
+
+    def _read(self, identity: IdentityId, watched: _Watched) -> None:
+        if watched.reading is None or watched.reading.done():
+            watched.due = float("inf")
+            watched.reading = asyncio.create_task(self._list(identity, watched), name=f"list:{identity.name}")
+
+    async def _list(self, identity: IdentityId, watched: _Watched) -> None:
+        await self._pace(identity, watched)
+        before = watched.corrections
+        try:
+            state = watched.state
+            if not state.client_id:
+                state = await self._reader.identity(identity)
+            credentials = await self._reader.credentials(identity)
+        except KeysteadError as error:
+            self._failed(identity, watched, error)
+        else:
+            self.reachable = True
+            self._learnt(watched, state, credentials, stale=watched.corrections != before)
+        for grant in tuple(watched.grants):
+            self._requeue(grant)
+
+    async def _pace(self, identity: IdentityId, watched: _Watched) -> None:
+        now = self._clock.monotonic()
+        start = max(now, watched.earliest, self._subscriptions.get(identity.subscription, now))
+        watched.earliest = start + self._paces.identity
+        self._subscriptions[identity.subscription] = start + self._paces.subscription
+        await self._clock.sleep(start - now)
+
+    def _learnt(
+        self, watched: _Watched, state: IdentityState, credentials: tuple[Credential, ...], *, stale: bool
+    ) -> None:
+        if stale:
+            # A write of ours was confirmed while the list was under way: which of the two is newer, nobody knows.
+            watched.due = float("-inf")
+            watched.state = dataclasses.replace(watched.state, problem=None, problem_detail="")
+            return
+        watched.state = dataclasses.replace(
+            watched.state,
+            client_id=state.client_id or watched.state.client_id,
+            principal_id=state.principal_id or watched.state.principal_id,
+            tenant_id=state.tenant_id or watched.state.tenant_id,
+            credentials=credentials,
+            listed_at=self._now(),
+            problem=None,
+            problem_detail="",
+            full=False,
+        )
+        watched.sightings = {each: watched.sightings.get(each, 0) + 1 for each in credentials}
+        watched.due = self._clock.monotonic() + self._paces.drift
+
+    def _failed(self, identity: IdentityId, watched: _Watched, error: KeysteadError) -> None:
+        if not isinstance(error, Refused):
+            self.reachable = False
+        after = getattr(error, "after", None)
+        watched.due = self._clock.monotonic() + (after if after is not None else self._paces.retry)
+        watched.state = dataclasses.replace(watched.state, problem=error.reason, problem_detail=str(error))
+        log.warning("identity could not be read", identity=str(identity), reason=error.reason, error=str(error))
+
+    def _now(self) -> datetime.datetime:
+        return self._clock.now()

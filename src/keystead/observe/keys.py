@@ -1,0 +1,46 @@
+"""Pure: which grants have to be looked at when an object changed."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+from keystead.observe.ports import Caches
+
+
+def grants_of(changed: Any, caches: Caches) -> set[str]:
+    """Names of grants that the object bears on, as it was or as it is."""
+    match changed:
+        case Grant():
+            mine = {each.resource_id.lower() for each in changed.identities}
+            sharing = {
+                other.name
+                for other in caches.grants()
+                if mine & {each.resource_id.lower() for each in other.identities}
+            }
+            return {changed.name, *sharing}
+        case Claim() | Approval() | Federation():
+            return {changed.grant_name}
+        case Namespace():
+            served = _served(caches, changed.name)
+            return {grant.name for grant in caches.grants()} | served
+        case ServiceAccount() | Store():
+            return _served(caches, changed.namespace)
+    return set()
+
+
+def _served(caches: Caches, namespace: str) -> set[str]:
+    """Grants that have a claim or a ledger entry in this namespace."""
+    things: Iterable[Claim | Federation] = (*caches.claims(), *caches.federations())
+    return {each.grant_name for each in things if each.namespace == namespace}
+
+
+def watcher(caches: Callable[[], Caches], requeue: Callable[[str], None]) -> Callable[[Any, Any], None]:
+    """A handler for all informers: old and new state both count."""
+
+    def changed(old: Any, new: Any) -> None:
+        for state in (old, new):
+            if state is not None:
+                for name in grants_of(state, caches()):
+                    requeue(name)
+
+    return changed

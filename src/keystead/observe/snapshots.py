@@ -1,0 +1,135 @@
+"""Builds the snapshot of one grant: caches, inventory, lanes and board, joined at one ``now``."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from keystead.model.clock import Clock
+from keystead.model.ids import IdentityId
+from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, ServiceAccount, Store
+from keystead.observe.inventory import Inventory
+from keystead.observe.ports import Caches
+from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the hands remember; the same mappings, always current."""
+
+    failures: Mapping[str, Failure]
+    exchanges: Mapping[str, Exchange]
+    recorded: dict[str, Federation]
+    lanes: Callable[[], Mapping[IdentityId, Lane]]
+    in_flight: Callable[[], frozenset[str]]
+
+
+class Observer:
+    """The eyes."""
+
+    def __init__(
+        self, caches: Caches, inventory: Inventory, memory: Memory, clock: Clock, cluster: Cluster, limits: Limits
+    ) -> None:
+        self._caches = caches
+        self._inventory = inventory
+        self._memory = memory
+        self._clock = clock
+        self._cluster = cluster
+        self._limits = limits
+        self._deletions: dict[tuple[str, str], tuple[int, datetime.datetime]] = {}
+
+    def claim_deleted(self, claim: Claim) -> None:
+        """An automatic claim went although its namespace stayed: somebody deleted it."""
+        namespace = self._caches.namespaces().get(claim.namespace)
+        if claim.automatic and namespace is not None and not namespace.terminating:
+            key = (claim.grant_name, claim.namespace)
+            self._deletions[key] = (self._deletions.get(key, (0, None))[0] + 1, self._clock.now())
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """``None`` when there is no such grant, and nothing that it left behind."""
+        grants = {grant.name: grant for grant in self._caches.grants()}
+        federations = self._federations()
+        mine = tuple(each for each in federations if each.grant_name == name)
+        claims = tuple(each for each in self._caches.claims() if each.grant_name == name)
+        grant = grants.get(name)
+        if grant is None and not mine:
+            return None
+        identities = sorted({*_pool(grant), *(each.identity for each in mine)})
+        others = [each for each in federations if each.grant_name != name]
+        subjects = {each.namespace for each in claims}
+        namespaces = self._caches.namespaces()
+        return Snapshot(
+            now=self._clock.now(),
+            cluster=self._cluster,
+            grant_name=name,
+            grant=grant,
+            other_grants=tuple(grants[each] for each in sorted(grants) if each != name),
+            namespaces=namespaces,
+            claims=claims,
+            other_claims=self._other_claims(name, subjects),
+            approvals=tuple(each for each in self._caches.approvals() if each.grant_name == name),
+            federations=mine,
+            other_federations=tuple(
+                each for each in others if each.identity in set(identities) or each.namespace in subjects
+            ),
+            service_accounts=self._accounts(claims, mine, grant),
+            stores=self._stores(claims, grant),
+            waiting_finalizers=self._finalizers(mine, {key for key, each in namespaces.items() if each.terminating}),
+            identities=self._inventory.states(identities, name),
+            lanes=self._memory.lanes(),
+            in_flight=self._memory.in_flight(),
+            exchanges={
+                each.name: self._memory.exchanges[each.name] for each in mine if each.name in self._memory.exchanges
+            },
+            failures=self._failures(claims, mine),
+            claim_deletions={place: count for (owner, place), count in self._deletions.items() if owner == name},
+            orphan_sightings=self._inventory.sightings(identities),
+            limits=self._limits,
+        )
+
+    def _federations(self) -> list[Federation]:
+        """The ledger as cached, and what we have just written and the cache does not show yet."""
+        cached = {each.name: each for each in self._caches.federations()}
+        for name in [each for each in self._memory.recorded if each in cached]:
+            del self._memory.recorded[name]
+        return sorted({**self._memory.recorded, **cached}.values(), key=lambda each: each.name)
+
+    def _other_claims(self, name: str, namespaces: set[str]) -> dict[str, tuple[Claim, ...]]:
+        found: dict[str, list[Claim]] = defaultdict(list)
+        for each in self._caches.claims():
+            if each.grant_name != name and each.namespace in namespaces:
+                found[each.namespace].append(each)
+        return {namespace: tuple(claims) for namespace, claims in found.items()}
+
+    def _accounts(
+        self, claims: Iterable[Claim], federations: Iterable[Federation], grant: Grant | None
+    ) -> dict[tuple[str, str], ServiceAccount]:
+        default = grant.template.service_account_name if grant is not None else ""
+        places = {(each.namespace, each.service_account_name or default) for each in claims}
+        places |= {(each.namespace, each.service_account_name) for each in federations}
+        found = {place: self._caches.service_account(*place) for place in places}
+        return {place: account for place, account in found.items() if account is not None}
+
+    def _stores(self, claims: Iterable[Claim], grant: Grant | None) -> dict[tuple[str, str], Store]:
+        default = grant.template.secret_store_name if grant is not None else ""
+        places = {(each.namespace, each.secret_store_name or default) for each in claims}
+        found = {place: self._caches.store(*place) for place in places}
+        return {place: store for place, store in found.items() if store is not None}
+
+    def _finalizers(self, federations: Iterable[Federation], terminating: set[str]) -> dict[str, int]:
+        places = {each.namespace for each in federations} & terminating
+        return {place: count for place in places if (count := self._caches.stores_with_finalizers(place))}
+
+    def _failures(self, claims: Iterable[Claim], federations: Iterable[Federation]) -> dict[str, Failure]:
+        units = {*(each.key for each in claims), *(each.name for each in federations)}
+        return {unit: self._memory.failures[unit] for unit in units if unit in self._memory.failures}
+
+
+def _pool(grant: Grant | None) -> set[IdentityId]:
+    found = set()
+    for member in grant.identities if grant is not None else ():
+        try:
+            found.add(IdentityId.parse(member.resource_id))
+        except ValueError:
+            continue  # the grant's Valid condition names the field
+    return found

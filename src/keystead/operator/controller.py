@@ -1,0 +1,81 @@
+"""The loop: look, plan, do, tell. It has no rules in it."""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from keystead.apply.executor import Executor
+from keystead.kube.queue import WorkQueue
+from keystead.model.clock import Clock
+from keystead.model.errors import KeysteadError
+from keystead.observe.snapshots import Observer
+from keystead.plan.planner import make_plan
+from keystead.report.publish import Publisher
+
+log = structlog.get_logger("keystead.controller")
+
+COALESCE = 0.03  # seconds: a burst of events about one grant is looked at once
+
+
+class Orphans(Protocol):
+    """Tells claims whose grant does not exist."""
+
+    async def __call__(self, grant_name: str) -> None: ...
+
+
+class Controller:
+    """Reconciles grants by name."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        executor: Executor,
+        publisher: Publisher,
+        queue: WorkQueue,
+        clock: Clock,
+        orphans: Orphans,
+    ) -> None:
+        self._observer = observer
+        self._executor = executor
+        self._publisher = publisher
+        self._queue = queue
+        self._clock = clock
+        self._orphans = orphans
+        self.passes = 0
+
+    def requeue(self, name: str) -> None:
+        """Look at this grant again, soon."""
+        self._queue.add_after(name, COALESCE)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            name = await self._queue.get()
+            try:
+                await self._reconcile(name)
+                self._queue.forget(name)
+            except KeysteadError as error:
+                log.warning(
+                    "pass failed", grant=name, reason=error.reason, error=str(error), again=self._queue.retry(name)
+                )
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                raise
+            except Exception:
+                log.exception("bug: pass failed unexpectedly", grant=name, again=self._queue.retry(name))
+            finally:
+                self._queue.done(name)
+
+    async def _reconcile(self, name: str) -> None:
+        self.passes += 1
+        seen = self._observer.snapshot(name)
+        if seen is None:
+            await self._orphans(name)
+            return
+        plan = make_plan(seen)
+        await self._executor.carry_out(plan)
+        await self._publisher.publish(seen, plan)
+        if seen.grant is None:
+            await self._orphans(name)
+        if plan.look_again is not None:
+            self._queue.add_after(name, (plan.look_again - self._clock.now()).total_seconds() + COALESCE)

@@ -1,0 +1,33 @@
+"""Runs one replica as a process: signals, health port, exit codes."""
+
+import asyncio
+import signal
+
+import structlog
+
+from keystead.model.errors import KeysteadError
+from keystead.operator.app import Operator
+from keystead.operator.health import serve_health
+from keystead.operator.settings import Settings
+
+log = structlog.get_logger("keystead.operator")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises errors of :mod:`keystead.model.errors` when it cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    operator = Operator(settings)
+    health = None
+    if settings.health_port:
+        health = await serve_health(operator, settings.health_address, settings.health_port)
+    try:
+        await operator.run(stop)
+    except* KeysteadError as group:
+        raise group.exceptions[0] from None
+    finally:
+        if health is not None:
+            health.close()
+    log.info("stopped")
