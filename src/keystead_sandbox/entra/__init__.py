@@ -1,0 +1,1 @@
+"""Emulated Microsoft Entra: discovery and the token endpoint."""

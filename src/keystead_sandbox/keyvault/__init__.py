@@ -1,0 +1,1 @@
+"""Emulated Azure Key Vault: secrets, behind challenge, audience check and Azure RBAC."""
