@@ -1,0 +1,104 @@
+"""Which credential writes make sense, who may make them, and how many there may be."""
+
+import math
+import re
+from collections.abc import Hashable
+from typing import Any
+
+from keystead_sandbox.arm import errors
+from keystead_sandbox.buckets import Limit
+from keystead_sandbox.entra.tokens import Caller
+from keystead_sandbox.world import AUDIENCE, Identity, World
+
+AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
+CREDENTIALS = f"{IDENTITIES}/federatedIdentityCredentials"
+IDENTITY_VERSIONS = frozenset(
+    {
+        "2018-11-30",
+        "2021-09-30-preview",
+        "2022-01-31-preview",
+        "2023-01-31",
+        "2023-07-31-preview",
+        "2024-11-30",
+        "2025-01-31-preview",
+        "2025-05-31-preview",
+        "2026-04-30",
+        "2026-05-31",
+    }
+)
+CREDENTIAL_VERSIONS = IDENTITY_VERSIONS - {"2018-11-30", "2021-09-30-preview"}
+"""Of the REST specification's folders; the first with credentials is 2022-01-31-preview."""
+
+_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}$")
+_IDENTITY_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}$")
+_LONGEST = 600  # characters of issuer, subject, audience
+
+
+def check_version(version: str, kind: str) -> None:
+    """Unknown versions are refused, as by Azure."""
+    known = CREDENTIAL_VERSIONS if kind == CREDENTIALS else IDENTITY_VERSIONS
+    if version not in known:
+        raise errors.bad_version(version, kind.removeprefix("Microsoft.ManagedIdentity/"), list(known))
+
+
+def authorise(world: World, caller: Caller, action: str, scope: str) -> None:
+    """403 unless a role at this scope or above allows the action."""
+    if not world.may(caller.object_id, action, scope):
+        raise errors.forbidden(caller.app_id, caller.object_id, action, scope)
+
+
+def check_identity_name(name: str) -> None:
+    """Letters, digits, hyphens, underscores; 3 to 128."""
+    if not _IDENTITY_NAME.match(name):
+        raise errors.bad_request(f"The resource name '{name}' is not valid.")
+
+
+def trust_of(name: str, body: Any) -> tuple[str, str, str]:
+    """Issuer, subject and audience of a credential's body, if it makes sense."""
+    if not _NAME.match(name):
+        raise errors.bad_request(f"Federated Identity Credential name '{name}' is invalid.")
+    properties = body.get("properties") if isinstance(body, dict) else None
+    if not isinstance(properties, dict) or not properties:
+        raise errors.bad_request("Federated Identity Credential from HTTP body has empty properties")
+    issuer, subject, audiences = (properties.get(each) for each in ("issuer", "subject", "audiences"))
+    if not issuer or not subject or not audiences:
+        raise errors.bad_request(
+            "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and 'audience'."
+        )
+    if not isinstance(audiences, list) or len(audiences) != 1:
+        raise errors.bad_request("Federated identity credentials must have exactly one audience.")
+    for value in (issuer, subject, audiences[0]):
+        if not isinstance(value, str) or len(value) > _LONGEST:
+            raise errors.bad_request(f"Issuer, subject and audience must be texts of at most {_LONGEST} characters.")
+    if audiences[0] != AUDIENCE:
+        raise errors.bad_request(f"The audience must be '{AUDIENCE}'.")
+    return str(issuer), str(subject), str(audiences[0])
+
+
+def check_place(world: World, identity: Identity, name: str, trust: tuple[str, str, str]) -> None:
+    """Twenty at most, and issuer and subject once on an identity."""
+    for key, held in identity.credentials.items():
+        if key != name.lower() and (held.issuer, held.subject) == trust[:2]:
+            raise errors.taken()
+    if name.lower() not in identity.credentials and len(identity.credentials) >= world.rules.credential_limit:
+        raise errors.too_many()
+
+
+def take_turn(world: World, identity: Identity, verb: str) -> None:
+    """One token of each bucket that the verb (write, get or list) draws from; 429 otherwise."""
+    rules = world.rules
+    capacity, refill, subscription, tenant = {
+        "write": (rules.write_capacity, rules.write_refill, rules.subscription_writes, rules.tenant_writes),
+        "get": (rules.get_capacity, rules.get_refill, rules.subscription_gets, rules.tenant_gets),
+        "list": (rules.list_capacity, rules.list_refill, rules.subscription_lists, rules.tenant_lists),
+    }[verb]
+    wanted: list[tuple[Hashable, Limit]] = [
+        ((verb, identity.resource_id.lower()), Limit(capacity, refill)),
+        ((verb, identity.subscription_id), Limit(subscription * rules.burst, subscription)),
+        ((verb, identity.tenant_id), Limit(tenant * rules.burst, tenant)),
+    ]
+    refused = world.buckets.take(wanted)
+    if refused is not None:
+        seconds = max(1, math.ceil(world.clock.to_wall_seconds(refused.wait)))
+        raise errors.throttled(identity.resource_id, seconds)
