@@ -98,9 +98,7 @@ class AzureApp:
         )
 
 
-async def _faulty(
-    world: World, fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def _faulty(world: World, fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     await world.clock.sleep(world.faults.wait(fault))
     if fault.effect is Effect.DELAY:
         await app(scope, receive, send)

@@ -1,0 +1,179 @@
+"""What the server says it serves: discovery, old and aggregated, and OpenAPI v3."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from keystead_sandbox.kube.kinds import ALL_VERBS, Kind
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+REVIEWS = (
+    ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
+    ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
+)
+"""Kinds that can only be created, and are answered on the spot."""
+
+
+def groups(kinds: Iterable[Kind]) -> dict[str, list[str]]:
+    """Versions by group, the core group left out."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for kind in kinds:
+        if kind.group and kind.version not in found[kind.group]:
+            found[kind.group].append(kind.version)
+    for group, _, _ in REVIEWS:
+        if "v1" not in found[group]:
+            found[group].append("v1")
+    return dict(found)
+
+
+def group_list(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """``/apis``."""
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(*each) for each in groups(kinds).items()]}
+
+
+def _group(name: str, versions: list[str]) -> dict[str, Any]:
+    rows = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": rows, "preferredVersion": rows[0]}
+
+
+def group(kinds: Iterable[Kind], name: str) -> dict[str, Any] | None:
+    """``/apis/GROUP``."""
+    versions = groups(kinds).get(name)
+    return None if versions is None else {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
+
+
+def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] | None:
+    """``/api/v1`` and ``/apis/GROUP/VERSION``."""
+    rows: list[dict[str, Any]] = []
+    for kind in kinds:
+        if (kind.group, kind.version) != (name, version):
+            continue
+        rows.append(
+            {
+                "name": kind.plural,
+                "singularName": kind.singular,
+                "namespaced": kind.namespaced,
+                "kind": kind.kind,
+                "verbs": list(ALL_VERBS),
+                **({"shortNames": list(kind.short_names)} if kind.short_names else {}),
+                **({"categories": list(kind.categories)} if kind.categories else {}),
+            }
+        )
+        rows += [
+            {
+                "name": f"{kind.plural}/{sub}",
+                "singularName": "",
+                "namespaced": kind.namespaced,
+                "kind": what,
+                "verbs": verbs,
+            }
+            for sub, what, verbs in _subresources(kind)
+        ]
+    for review_group, review, plural in REVIEWS:
+        if (review_group, "v1") == (name, version):
+            rows.append({"name": plural, "singularName": "", "namespaced": False, "kind": review, "verbs": ["create"]})
+    if not rows:
+        return None
+    group_version = f"{name}/{version}" if name else version
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows}
+
+
+def _subresources(kind: Kind) -> list[tuple[str, str, list[str]]]:
+    found = [("status", kind.kind, ["get", "patch", "update"])] if kind.status else []
+    if kind.key == ("", "serviceaccounts"):
+        found.append(("token", "TokenRequest", ["create"]))
+    if kind.key == ("", "namespaces"):
+        found.append(("finalize", "Namespace", ["update"]))
+    return found
+
+
+def aggregated(kinds: list[Kind], *, core: bool) -> dict[str, Any]:
+    """``/api`` and ``/apis`` in one answer each."""
+    found = {"": ["v1"]} if core else groups(kinds)
+    items = []
+    for name, versions in found.items():
+        rows = [
+            {"version": version, "freshness": "Current", "resources": _aggregated_rows(kinds, name, version)}
+            for version in versions
+        ]
+        items.append({"metadata": {"name": name} if name else {}, "versions": rows})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
+
+def _aggregated_rows(kinds: list[Kind], name: str, version: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    listed = resources(kinds, name, version) or {"resources": []}
+    for each in listed["resources"]:
+        parent, _, sub = each["name"].partition("/")
+        kind = {"group": name, "version": version, "kind": each["kind"]}
+        if sub:
+            rows[-1].setdefault("subresources", []).append(
+                {"subresource": sub, "responseKind": kind, "verbs": each["verbs"]}
+            )
+            continue
+        rows.append(
+            {
+                "resource": parent,
+                "responseKind": kind,
+                "scope": "Namespaced" if each["namespaced"] else "Cluster",
+                "singularResource": each["singularName"],
+                "verbs": each["verbs"],
+                **{key: each[key] for key in ("shortNames", "categories") if key in each},
+            }
+        )
+    return rows
+
+
+def openapi_index(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """``/openapi/v3``: one document for each group and version."""
+    paths = sorted({_prefix(kind) for kind in kinds})
+    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash=1"} for path in paths}}
+
+
+def openapi(kinds: Iterable[Kind], path: str) -> dict[str, Any] | None:
+    """Schemas of the kinds below *path*, for ``kubectl explain`` and client-side validation."""
+    found = [kind for kind in kinds if _prefix(kind) == path]
+    if not found:
+        return None
+    schemas: dict[str, Any] = {}
+    routes: dict[str, Any] = {}
+    for kind in found:
+        name = f"{'.'.join(reversed((kind.group or 'core.k8s.io').split('.')))}.{kind.version}.{kind.kind}"
+        model = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        schemas[name] = {**_schema(kind), "x-kubernetes-group-version-kind": [model]}
+        place = f"/{path}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"/{path}/{kind.plural}"
+        reference = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        operation = {
+            "x-kubernetes-group-version-kind": model,
+            "responses": {"200": {"description": "OK", "content": reference}},
+        }
+        parameters = [
+            {"name": each, "in": "query", "schema": {"type": "string"}}
+            for each in ("dryRun", "fieldManager", "fieldValidation")
+        ]
+        writing = {**operation, "parameters": parameters, "requestBody": {"content": reference}}
+        routes[place] = {
+            "get": {**operation, "x-kubernetes-action": "list"},
+            "post": {**writing, "x-kubernetes-action": "post"},
+        }
+        routes[f"{place}/{{name}}"] = {
+            "get": {**operation, "x-kubernetes-action": "get"},
+            "patch": {**writing, "x-kubernetes-action": "patch"},
+        }
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
+        "paths": routes,
+        "components": {"schemas": schemas},
+    }
+
+
+def _prefix(kind: Kind) -> str:
+    return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+
+
+def _schema(kind: Kind) -> dict[str, Any]:
+    if kind.schema is not None:
+        return kind.schema
+    # Built-in kinds are not described field by field: anything goes, as their storage has it.
+    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

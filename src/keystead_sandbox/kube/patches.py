@@ -1,0 +1,87 @@
+"""Merge, JSON and strategic merge patches."""
+
+import copy
+from typing import Any
+
+import jsonpatch
+
+from keystead_sandbox.kube.errors import ApiError, bad_request
+
+_MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "imagePullSecrets": "name", "conditions": "type"}
+"""Lists of built-in kinds that a strategic merge patch merges by key."""
+_SETS = ("finalizers",)
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
+    """RFC 6902."""
+    try:
+        changed: dict[str, Any] = jsonpatch.JsonPatch(patch).apply(copy.deepcopy(target))
+    except jsonpatch.JsonPatchTestFailed as error:
+        raise ApiError(
+            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
+        ) from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as error:
+        raise bad_request(f"invalid JSON patch: {error}") from None
+    return changed
+
+
+def strategic(target: Any, patch: Any, name: str = "") -> Any:
+    """Kubernetes' own: lists with a merge key merge, ``$patch`` deletes or replaces, and order directives are dropped."""
+    if isinstance(patch, dict):
+        return _strategic_map(target if isinstance(target, dict) else {}, patch)
+    if isinstance(patch, list):
+        held = target if isinstance(target, list) else []
+        if name in _SETS:
+            return [*held, *(each for each in patch if each not in held)]
+        key = _MERGE_KEYS.get(name)
+        if key is not None:
+            return _strategic_list(held, patch, key)
+    return copy.deepcopy(patch)
+
+
+def _strategic_map(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    if patch.get("$patch") == "replace":
+        return {key: copy.deepcopy(value) for key, value in patch.items() if key != "$patch"}
+    result = dict(target)
+    for key, value in patch.items():
+        if key.startswith("$deleteFromPrimitiveList/"):
+            name = key.split("/", 1)[1]
+            result[name] = [each for each in result.get(name) or () if each not in value]
+        elif key == "$retainKeys":
+            result = {name: held for name, held in result.items() if name in value}
+        elif key.startswith("$"):
+            continue
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = strategic(result.get(key), value, key)
+    return result
+
+
+def _strategic_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
+    if any(isinstance(each, dict) and each.get("$patch") == "replace" for each in patch):
+        return [copy.deepcopy(each) for each in patch if "$patch" not in each]
+    result = list(target)
+    for each in patch:
+        place = next((index for index, held in enumerate(result) if held.get(key) == each.get(key)), None)
+        if each.get("$patch") == "delete":
+            if place is not None:
+                del result[place]
+        elif place is None:
+            result.append(copy.deepcopy(each))
+        else:
+            result[place] = strategic(result[place], each)
+    return result
