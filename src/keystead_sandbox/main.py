@@ -1,30 +1,37 @@
-"""``keystead-sandbox``: the emulated Azure, the embedded Kubernetes, and the scenario that plays on both."""
+"""``keystead-sandbox``: the emulated Azure, the embedded Kubernetes, and the scenario that plays on both.
 
+Only the command that was asked for is imported: each of them runs as a process of its own, and starts at once.
+"""
+
+import importlib
 import sys
 
 import typer
 
-from keystead_sandbox.azure_command import azure
-from keystead_sandbox.kube.command import kube
-from keystead_sandbox.scenario.command import scenario
-
-app = typer.Typer(
-    name="keystead-sandbox",
-    help="Emulated Azure and Kubernetes that enforce the real rules, on loopback.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(azure)
-app.command()(kube)
-app.command()(scenario)
+_COMMANDS = {
+    "azure": "keystead_sandbox.azure_command",
+    "kube": "keystead_sandbox.kube.command",
+    "scenario": "keystead_sandbox.scenario.command",
+}
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def main() -> None:
-    """Entry point; the scenario's usage shows the command that people type."""
-    if sys.argv[1:2] == ["scenario"]:
+    """Entry point."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked in _COMMANDS:
         alone = typer.Typer(pretty_exceptions_enable=False)
-        alone.command(context_settings={"help_option_names": ["-h", "--help"]})(scenario)
-        alone(args=sys.argv[2:], prog_name="keystead sandbox")
+        alone.command(context_settings=_SETTINGS)(getattr(importlib.import_module(_COMMANDS[asked]), asked))
+        # The usage of the scenario shows the command that people type.
+        alone(args=sys.argv[2:], prog_name="keystead sandbox" if asked == "scenario" else f"keystead-sandbox {asked}")
         return
+    app = typer.Typer(
+        name="keystead-sandbox",
+        help="Emulated Azure and Kubernetes that enforce the real rules, on loopback.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=_SETTINGS,
+    )
+    for name, module in _COMMANDS.items():
+        app.command(name)(getattr(importlib.import_module(module), name))
     app()

@@ -40,17 +40,17 @@ class Watch:
         self._initial = query.get("sendInitialEvents") in ("true", "1")
         self._seconds = float(query.get("timeoutSeconds") or _LONGEST)
         self._plain = not query.get("labelSelector") and not query.get("fieldSelector")
-        by_label, by_field = (
-            selectors.labels(query.get("labelSelector", "")),
-            selectors.fields(query.get("fieldSelector", "")),
-        )
-        self._matches = lambda item: by_label(item) and by_field(item)
+        self._by_label = selectors.labels(query.get("labelSelector", ""))
+        self._by_field = selectors.fields(query.get("fieldSelector", ""))
         asked = query.get("resourceVersion", "")
         self._everything = asked in ("", "0") or self._initial
         self._version = store.version if self._everything else int(asked) if asked.isdigit() else 0
         if not self._everything and store.since(resource, self._version) is None:
             text = f"too old resource version: {asked} ({store.version})"
             raise ApiError(410, "Expired", text)
+
+    def _matches(self, item: dict[str, Any]) -> bool:
+        return self._by_label(item) and self._by_field(item)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Newline-ended JSON events."""

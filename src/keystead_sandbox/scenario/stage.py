@@ -109,7 +109,6 @@ async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage
         "kube",
         "--kubeconfig",
         str(kubeconfig),
-        str(folder),
         "--journal",
         str(folder / "kubernetes.journal.jsonl"),
         "--clock-rate",
