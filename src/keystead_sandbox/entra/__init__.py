@@ -1,1 +1,1 @@
-"""Emulated Microsoft Entra: discovery and the token endpoint."""
+"""Entra: the token endpoint and what clients discover it by."""

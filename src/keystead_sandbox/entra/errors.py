@@ -1,125 +1,157 @@
-"""Entra's errors: code, HTTP status, OAuth error and text, in one table.
+"""Entra's refusals: one catalogue of codes, and the shape that every one of them has on the wire.
 
-Shapes and codes follow Microsoft's reference of AADSTS error codes and answers recorded in public issues.
+- Statuses, OAuth errors and wordings follow what Entra answers: "Microsoft Entra authentication and authorization
+  error codes", the Azure workload identity troubleshooting page, and refusals quoted in public reports. Clients must
+  decide by ``error_codes``; Entra's documentation promises nothing about the texts.
+- Every row here is produced by some request. Codes that Entra no longer answers (70021, 90061) or that need what the
+  sandbox does not have (7002121 and 7002131: flexible credentials; 700223 and 700238: tenant restrictions) are absent.
+- A refusal quotes what the client claimed (issuer, subject, audience), never an assertion or a secret.
 """
 
 import datetime
+import hashlib
 import uuid
 from dataclasses import dataclass
 
-from starlette.responses import JSONResponse
-
-_CHECK = "Please check your federated identity credential Subject, Audience and Issuer against the presented assertion."
-_DOCS = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+_FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+_FEDERATION_OLD = "https://docs.microsoft.com/azure/active-directory/develop/workload-identity-federation"
+_CHECK = "Check your federated identity credential Subject, Audience and Issuer against the presented assertion."
+_NO_MATCH = "No matching federated identity record found for presented assertion"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One code."""
+    """One AADSTS code."""
 
     status: int
     error: str
-    text: str
+    template: str
 
 
 CODES: dict[int, Row] = {
     50027: Row(400, "invalid_request", "JWT token is invalid or malformed."),
+    50049: Row(400, "invalid_instance", "Unknown or invalid instance."),
     50166: Row(400, "invalid_request", "Request to External OIDC endpoint failed."),
-    500011: Row(
-        400, "invalid_resource", "The resource principal named {resource} was not found in the tenant named {tenant}."
+    70003: Row(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
+    70011: Row(
+        400,
+        "invalid_scope",
+        "The provided request must include a 'scope' input parameter. The provided value for the input parameter"
+        " 'scope' is not valid. The scope {scope} is not valid.",
     ),
-    70011: Row(400, "invalid_scope", "The provided value for the input parameter 'scope' is not valid: {scope}."),
     70023: Row(
         400,
         "invalid_request",
-        "External OIDC Provider token must have a lifetime of less than or equal to 1.01:00:00. "
-        "Token issued at {issued}. Token expires on {expires}.",
+        "External OIDC Provider token must have a lifetime of less than or equal to 1.01:00:00."
+        " Token issued at {issued}. Token expires on {expires}.",
     ),
     70025: Row(
-        401, "invalid_client", "The client '{client}'({name}) has no configured federated identity credentials."
+        401, "invalid_client", "The client '{client_id}'({name}) has no configured federated identity credentials."
     ),
+    90002: Row(
+        400,
+        "invalid_request",
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the"
+        " correct cloud. Check with your subscription administrator, this may happen if there are no active"
+        " subscriptions for the tenant.",
+    ),
+    500011: Row(
+        400,
+        "invalid_resource",
+        "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the"
+        " application has not been installed by the administrator of the tenant or consented to by any user in the"
+        " tenant. You might have sent your authentication request to the wrong tenant.",
+    ),
+    501661: Row(400, "invalid_request", "Request to External OIDC endpoint failed. {detail}"),
     700016: Row(
         400,
         "unauthorized_client",
-        "Application with identifier '{client}' was not found in the directory '{tenant}'. This can happen if the "
-        "application has not been installed by the administrator of the tenant or consented to by any user in the tenant. "
-        "You may have sent your authentication request to the wrong tenant.",
+        "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the"
+        " application has not been installed by the administrator of the tenant or consented to by any user in the"
+        " tenant. You may have sent your authentication request to the wrong tenant.",
     ),
     700024: Row(
         401,
         "invalid_client",
-        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {start}, expiry "
-        "time of assertion {end}.",
+        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {begins},"
+        " expiry time of assertion {ends}. Review the documentation at"
+        " https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
     ),
     700027: Row(401, "invalid_client", "Client assertion contains an invalid signature. [Reason - {reason}]"),
     700211: Row(
         401,
         "invalid_client",
-        f"No matching federated identity record found for presented assertion issuer '{{issuer}}'. {_CHECK} {_DOCS}",
+        f"{_NO_MATCH} issuer '{{issuer}}'. Please {_CHECK[0].lower()}{_CHECK[1:]} {_FEDERATION_OLD}",
     ),
     700212: Row(
         401,
         "invalid_client",
-        f"No matching federated identity record found for presented assertion audience '{{audience}}'. {_CHECK} {_DOCS}",
+        f"{_NO_MATCH} audience '{{audience}}'. Please {_CHECK[0].lower()}{_CHECK[1:]} {_FEDERATION_OLD}",
     ),
     700213: Row(
         401,
         "invalid_client",
-        f"No matching federated identity record found for presented assertion subject '{{subject}}'. {_CHECK} {_DOCS}",
+        f"{_NO_MATCH} subject '{{subject}}'. Please note that the matching is done using a case-sensitive comparison."
+        f" {_CHECK} {_FEDERATION}",
     ),
-    7002138: Row(
-        401,
-        "invalid_client",
-        "No matching federated identity record found for presented assertion subject '{subject}'. The subject matches with "
-        "case-insensitive comparison, but not with case-sensitive comparison.",
+    700222: Row(
+        400, "invalid_request", "AAD-issued tokens may not be used for federated identity flows: issuer '{issuer}'."
+    ),
+    900144: Row(400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."),
+    5002727: Row(
+        400,
+        "invalid_request",
+        "Invalid JWT header type specified, must be 'JWT' or 'http://openid.net/specs/jwt/1.0'.",
     ),
     7000215: Row(
         401,
         "invalid_client",
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the "
-        "client secret ID, for a secret added to app '{client}'.",
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not"
+        " the client secret ID, for a secret added to app '{client_id}'.",
     ),
     7000218: Row(
         401,
         "invalid_client",
         "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
     ),
-    70003: Row(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant}'."),
-    900144: Row(400, "invalid_request", "The request body must contain the following parameter: '{name}'."),
-    90002: Row(
-        400,
-        "invalid_request",
-        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct "
-        "cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the "
-        "tenant.",
+    7002138: Row(
+        401,
+        "invalid_client",
+        f"{_NO_MATCH} subject '{{subject}}'. The subject matches with case-insensitive comparison, but not with"
+        f" case-sensitive comparison. {_CHECK} {_FEDERATION}",
     ),
 }
 
 
-class Refusal(Exception):
-    """An exchange that is refused, with the code that says why."""
+class RefusedError(Exception):
+    """A request that Entra turns down, by its AADSTS code."""
 
     def __init__(self, code: int, **values: str) -> None:
+        row = CODES[code]
         super().__init__(f"AADSTS{code}")
         self.code = code
-        self.values = values
+        self.status = row.status
+        self.error = row.error
+        self.message = row.template.format(**values)
 
-    def response(self, now: datetime.datetime) -> JSONResponse:
-        """As Entra answers it."""
-        row = CODES[self.code]
-        trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-        moment = now.strftime("%Y-%m-%d %H:%M:%SZ")
-        text = row.text.format(**self.values)
-        return JSONResponse(
-            {
-                "error": row.error,
-                "error_description": f"AADSTS{self.code}: {text} Trace ID: {trace} Correlation ID: {correlation} "
-                f"Timestamp: {moment}",
-                "error_codes": [self.code],
-                "timestamp": moment,
-                "trace_id": trace,
-                "correlation_id": correlation,
-                "error_uri": f"https://login.microsoftonline.com/error?code={self.code}",
-            },
-            status_code=row.status,
-        )
+
+def wire(
+    refused: RefusedError, *, now: datetime.datetime, trace: str, correlation: str, host: str
+) -> dict[str, object]:
+    """The JSON body of a refusal."""
+    timestamp = now.strftime("%Y-%m-%d %H:%M:%SZ")
+    return {
+        "error": refused.error,
+        "error_description": f"AADSTS{refused.code}: {refused.message} Trace ID: {trace}"
+        f" Correlation ID: {correlation} Timestamp: {timestamp}",
+        "error_codes": [refused.code],
+        "timestamp": timestamp,
+        "trace_id": trace,
+        "correlation_id": correlation,
+        "error_uri": f"https://{host}/error?code={refused.code}",
+    }
+
+
+def digest_guid(text: str) -> str:
+    """A GUID that only *text* decides, so that a run can be repeated."""
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4))

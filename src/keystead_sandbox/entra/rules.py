@@ -1,141 +1,219 @@
-"""When Entra gives a token for an assertion: the order of its checks, and exact matching.
+"""Pure: how Entra reads an assertion, matches it with federated credentials and understands a scope.
 
-Order (inferred from which code is seen when several things are wrong): tenant, client, the assertion's form, no
-credentials at all, issuer, the issuer's documents and keys, signature, times, subject, audience, resource.
+- Issuer, subject and audience are compared byte for byte; where only the subject's case differs, the code says so
+  (Entra docs: "workload identity federation: important considerations and restrictions").
+- The stages are separate functions, so that the caller can do the next lookup only when the one before succeeded:
+  parse, issuer, (signature), time, subject and audience, resource.
+- ``aud`` may be an array: TokenRequest with several audiences makes such tokens, and one of them has to match.
+- Only RS256 is accepted, whatever the issuer publishes.
 """
 
 import datetime
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jws, jwt
+from joserfc import jws
 from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 
-from keystead_sandbox.entra.errors import Refusal
-from keystead_sandbox.entra.state import Memory
-from keystead_sandbox.world import Credential, Identity, World
+from keystead_sandbox.entra.errors import RefusedError
+from keystead_sandbox.world import Credential
 
-RESOURCES = {
-    "https://vault.azure.net": "https://vault.azure.net",
-    "https://management.azure.com": "https://management.azure.com/",
-    "https://management.core.windows.net": "https://management.core.windows.net/",
-    "https://graph.microsoft.com": "https://graph.microsoft.com",
-}
-"""What may be asked for, without a trailing slash, and the audience of the token."""
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+LONGEST_LIFE = datetime.timedelta(hours=25)
+RESOURCES = frozenset(
+    {
+        "https://management.azure.com",
+        "https://management.core.windows.net",
+        "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager's application id
+        "https://vault.azure.net",
+        "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault's application id
+        "https://graph.microsoft.com",
+    }
+)
+ENTRA_HOSTS = ("https://login.microsoftonline.com/", "https://sts.windows.net/", "https://login.windows.net/")
+#: Refusals that say "the directory has no such record", and are remembered.
+NO_MATCH = frozenset({70025, 700211, 700213, 7002138})
+_HEADER_TYPES = ("JWT", "http://openid.net/specs/jwt/1.0")
+_FEWEST_BITS = 2048  # Entra takes no weaker RSA key (Entra docs: certificate credentials)
+_SUFFIX = "/.default"
+_END_OF_TIME = 253402300800  # the year 10000, which no datetime can print
+# Decoders skip what is not base64; here a stray byte, a newline at the end too, makes the token malformed.
+_COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
-_LONGEST_LIFE = 25 * 3600  # seconds from iat to exp
-_SKEW = 300  # seconds of grace for clocks that differ
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What an assertion claims; nothing of it is proven until its signature is verified."""
+
+    issuer: str
+    subject: str
+    audiences: tuple[str, ...]
+    key_id: str
+    algorithm: str
+    not_before: float
+    expires: float
+    issued: float | None
 
 
-async def exchange(world: World, memory: Memory, identity: Identity, assertion: str) -> dict[str, str]:
-    """Allow or refuse (Refusal) an assertion for a managed identity; returns what the journal may know of it."""
-    header, claims = _unverified(assertion)
-    issuer, subject = _text(claims, "iss"), _text(claims, "sub")
-    detail = {"issuer": issuer, "subject": subject}
-    trust = (identity.client_id, issuer, subject)
-    remembered = memory.remembered_refusal(trust)
-    if remembered is not None:
-        raise _refusal(remembered, identity, issuer, subject, "")
-    credentials = _effective(world, memory, identity)
+def read_assertion(text: str) -> Assertion:
+    """Parse an assertion without believing it.
+
+    Raises:
+        RefusedError: 50027 when it is no JWT with the claims that matching needs, 5002727 for another kind of JWT.
+
+    """
+    if _COMPACT.fullmatch(text) is None:
+        raise RefusedError(50027)
     try:
-        if not credentials:
-            raise Refusal(70025, client=identity.client_id, name=identity.name)
-        if issuer not in {each.issuer for each in credentials}:
-            raise Refusal(700211, issuer=issuer)
-        keys = await memory.keys(issuer, _text(header, "kid"))
-        _check_signature(assertion, keys)
-        _check_times(claims, world.clock.wall())
-        _match(credentials, issuer, subject, _audiences(claims))
-    except Refusal as refusal:
-        if refusal.code in (70025, 700211, 700213, 7002138):
-            memory.refuse(trust, refusal.code)
-        raise
-    memory.used[trust] = world.clock.now()
-    return detail
-
-
-def _effective(world: World, memory: Memory, identity: Identity) -> list[Credential]:
-    """Credentials that exchanges find now: propagated ones, and deleted ones that were in use and linger."""
-    now, rules = world.clock.now(), world.rules
-    found = [each for each in identity.credentials.values() if each.written_at + rules.propagation <= now]
-    for credential, deleted_at in identity.deleted:
-        used = memory.used.get((identity.client_id, credential.issuer, credential.subject))
-        if used is not None and used <= deleted_at + rules.positive_cache and now < deleted_at + rules.positive_cache:
-            found.append(credential)
-    return found
-
-
-def _match(credentials: list[Credential], issuer: str, subject: str, audiences: list[str]) -> None:
-    of_issuer = [each for each in credentials if each.issuer == issuer]
-    of_subject = [each for each in of_issuer if each.subject == subject]
-    if not of_subject:
-        near = any(each.subject.lower() == subject.lower() for each in of_issuer)
-        raise Refusal(7002138 if near else 700213, subject=subject)
-    if not any(each.audience in audiences for each in of_subject):
-        raise Refusal(700212, audience=", ".join(audiences))
-
-
-def _refusal(code: int, identity: Identity, issuer: str, subject: str, audience: str) -> Refusal:
-    return Refusal(
-        code, client=identity.client_id, name=identity.name, issuer=issuer, subject=subject, audience=audience
+        compact = jws.extract_compact(text.encode("ascii"))
+        header, claims = compact.headers(), json.loads(compact.payload)
+    except (JoseError, ValueError, RecursionError):
+        raise RefusedError(50027) from None
+    if not isinstance(claims, dict):
+        raise RefusedError(50027)
+    if header.get("typ", "JWT") not in _HEADER_TYPES:  # the API server leaves "typ" out
+        raise RefusedError(5002727)
+    audiences = claims.get("aud")
+    expires = _number(claims, "exp")
+    if expires is None:
+        raise RefusedError(50027)
+    return Assertion(
+        issuer=_text(claims, "iss"),
+        subject=_text(claims, "sub"),
+        audiences=_texts([audiences] if isinstance(audiences, str) else audiences),
+        key_id=str(header.get("kid", "")),
+        algorithm=str(header.get("alg", "")),
+        not_before=_number(claims, "nbf") or 0.0,
+        expires=expires,
+        issued=_number(claims, "iat"),
     )
 
 
-def _unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims before anything is believed; 50027 when it is no JWT of ours to judge."""
+def match_issuer(assertion: Assertion, view: Sequence[Credential], *, client_id: str, name: str) -> list[Credential]:
+    """The credentials of *view* that trust the assertion's issuer; there is at least one."""
+    if assertion.issuer.startswith(ENTRA_HOSTS):
+        raise RefusedError(700222, issuer=assertion.issuer)
+    if not view:
+        raise RefusedError(70025, client_id=client_id, name=name)
+    trusting = [credential for credential in view if credential.issuer == assertion.issuer]
+    if not trusting:
+        raise RefusedError(700211, issuer=assertion.issuer)
+    return trusting
+
+
+def match_subject(assertion: Assertion, trusting: Sequence[Credential]) -> Credential:
+    """The credential of *trusting* with the assertion's subject and one of its audiences."""
+    named = [credential for credential in trusting if credential.subject == assertion.subject]
+    if not named:
+        folded = assertion.subject.casefold()
+        differs = any(credential.subject.casefold() == folded for credential in trusting)
+        raise RefusedError(7002138 if differs else 700213, subject=assertion.subject)
+    for credential in named:
+        if credential.audience in assertion.audiences:
+            return credential
+    raise RefusedError(700212, audience=",".join(assertion.audiences))
+
+
+def check_signature(text: str, assertion: Assertion, key: RSAKey | None) -> None:
+    """Verify the assertion with the key that its issuer publishes under its ``kid``."""
+    if key is None:
+        raise RefusedError(700027, reason="The key was not found.")
+    if assertion.algorithm != "RS256":
+        raise RefusedError(700027, reason="The signature algorithm is not supported.")
     try:
-        token = jws.extract_compact(assertion.encode())
-        header = dict(token.headers())
-        claims = json.loads(token.payload)
-    except (JoseError, ValueError, UnicodeError):
-        raise Refusal(50027) from None
-    if not isinstance(claims, dict) or header.get("alg") != "RS256":
-        raise Refusal(50027)
-    return header, claims
+        jws.deserialize_compact(text, key, algorithms=["RS256"])
+    except (JoseError, ValueError):
+        raise RefusedError(700027, reason="The signature does not match the key.") from None
 
 
-def _check_signature(assertion: str, keys: Any) -> None:
+def check_time(assertion: Assertion, now: datetime.datetime) -> None:
+    """Check that *now* is within the assertion's life and that this is no longer than 25 hours."""
+    if not assertion.not_before <= now.timestamp() < assertion.expires:
+        raise RefusedError(
+            700024,
+            now=_instant(now.timestamp()),
+            begins=_instant(assertion.not_before),
+            ends=_instant(assertion.expires),
+        )
+    if assertion.issued is None or assertion.expires - assertion.issued > LONGEST_LIFE.total_seconds():
+        issued = "(missing)" if assertion.issued is None else _instant(assertion.issued)
+        raise RefusedError(70023, issued=issued, expires=_instant(assertion.expires))
+
+
+def resource_of(scope: str, *, tenant: str) -> str:
+    """The resource that *scope* asks a token for, spelled as asked.
+
+    MSAL for Go adds OpenID scopes to the list, and azure-cli asks for ``https://management.core.windows.net//.default``,
+    whose audience keeps one slash.
+    """
+    wanted = [item.removesuffix(_SUFFIX) for item in scope.split() if item.endswith(_SUFFIX)]
+    if len(wanted) != 1 or not wanted[0]:
+        raise RefusedError(70011, scope=scope)
+    if wanted[0].removesuffix("/").lower() not in RESOURCES:
+        raise RefusedError(500011, resource=wanted[0], tenant=tenant)
+    return wanted[0]
+
+
+def capabilities_of(claims: str) -> tuple[str, ...]:
+    """The client capabilities in a ``claims`` parameter; whatever else it asks for is accepted and ignored."""
     try:
-        jwt.decode(assertion, keys, algorithms=["RS256"])
-    except JoseError:
-        raise Refusal(700027, reason="The key was not found.") from None
-    except ValueError:
-        raise Refusal(700027, reason="The key was not found.") from None
+        asked = json.loads(claims)["access_token"]["xms_cc"]["values"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    return tuple(value for value in asked if isinstance(value, str)) if isinstance(asked, list) else ()
 
 
-def _check_times(claims: dict[str, Any], now: datetime.datetime) -> None:
-    try:
-        issued, expires = float(claims["iat"]), float(claims["exp"])
-        start = float(claims.get("nbf", issued))
-    except (KeyError, TypeError, ValueError):
-        raise Refusal(50027) from None
-    if expires - issued > _LONGEST_LIFE:
-        raise Refusal(70023, issued=_instant(issued), expires=_instant(expires))
-    if not start - _SKEW <= now.timestamp() < expires + _SKEW:
-        raise Refusal(700024, now=_instant(now.timestamp()), start=_instant(start), end=_instant(expires))
+def signing_keys(document: Any) -> dict[str, RSAKey]:
+    """The RSA signing keys of a published key set, by ``kid``; keys of other kinds are passed over.
 
+    Raises:
+        ValueError: the document is no key set.
 
-def resource_of(scope: str, tenant: str) -> str:
-    """The audience for a list of scopes: the one that ends in ``/.default``."""
-    wanted = [each for each in scope.split() if each.endswith("/.default")]
-    if len(wanted) != 1:
-        raise Refusal(70011, scope=scope)
-    # azure-cli asks with a double slash; Entra takes both for the same resource.
-    resource = wanted[0].removesuffix("/.default").rstrip("/")
-    if resource not in RESOURCES:
-        raise Refusal(500011, resource=resource, tenant=tenant)
-    return RESOURCES[resource]
-
-
-def _audiences(claims: dict[str, Any]) -> list[str]:
-    given = claims.get("aud")
-    return [str(each) for each in given] if isinstance(given, list) else [str(given)]
+    """
+    published = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(published, list):
+        raise ValueError("the document has no list of keys")  # noqa: TRY004 - what came over the wire is a value
+    keys: dict[str, RSAKey] = {}
+    for item in published:
+        if not isinstance(item, dict) or item.get("kty") != "RSA" or item.get("use", "sig") != "sig":
+            continue
+        try:
+            key = RSAKey.import_key({"kty": "RSA", "n": item["n"], "e": item["e"]})
+            bits = key.public_key.key_size
+        except (JoseError, ValueError, KeyError, TypeError):
+            continue
+        if bits >= _FEWEST_BITS and isinstance(item.get("kid"), str):
+            keys[item["kid"]] = key
+    return keys
 
 
 def _text(claims: dict[str, Any], name: str) -> str:
     value = claims.get(name)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str) or not value:
+        raise RefusedError(50027)
+    return value
 
 
-def _instant(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise RefusedError(50027)
+    return tuple(value)
+
+
+def _number(claims: dict[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    # A bool is an int to Python, but not to JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
+        raise RefusedError(50027)
+    return float(value)
+
+
+def _instant(timestamp: float) -> str:
+    moment = datetime.datetime.fromtimestamp(timestamp, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"  # Entra prints seven digits

@@ -1,81 +1,150 @@
-"""What Entra remembers: issuers' keys, and which exchanges it refused or allowed a moment ago."""
+"""What Entra remembers between requests: who may exchange now, old refusals, and the keys of issuers.
 
+- A credential is found from ``propagation`` after its write; the directory's replicas take that long.
+- A refused match freezes what the directory showed to that client, issuer and subject for ``negative_cache``, counted
+  from the refusal that made the entry. Answers from it do not extend it. This is what breaks "create, then use at
+  once" (Azure workload identity docs: troubleshooting).
+- A deleted credential that had been used still matches for ``positive_cache``; one that never was is gone at once.
+- An issuer's documents are fetched only for issuers that some credential of the client trusts, once for all waiting
+  requests, and again for an unknown ``kid``, though not more often than :data:`REFETCH_INTERVAL`.
+"""
+
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import msgspec
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import RSAKey
 
-from keystead_sandbox.entra.errors import Refusal
-from keystead_sandbox.world import World
+from keystead_sandbox.clock import Clock
+from keystead_sandbox.entra.errors import RefusedError
+from keystead_sandbox.entra.rules import Assertion, signing_keys
+from keystead_sandbox.world import Application, Credential, Identity, World
 
+#: Fetches an issuer's document: status and body. It raises ``OSError`` when there is no answer.
 Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
-"""Reads a document of an issuer: (status, body)."""
 
-Trust: TypeAlias = tuple[str, str, str]
-"""Client id, issuer, subject."""
-
-_JWKS_LIFE = 3600.0  # sandbox seconds; one report says Entra may keep an issuer's keys for an hour
-_JWKS_AGAIN = 30.0  # sandbox seconds before an unknown key id makes it fetch again
-_OK = 200
+KEYS_LIFETIME = 3600.0  # sandbox seconds; reports say that Entra keeps an issuer's keys up to an hour
+REFETCH_INTERVAL = 30.0  # sandbox seconds; not documented, inferred
+_FOUND = 200
 
 
-@dataclass
-class _Keys:
-    keys: KeySet
-    fetched: float
+class Directory:
+    """The federated credentials that an exchange finds, which are not those that ARM lists."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._used: set[tuple[str, Credential]] = set()
+        self._refused: dict[tuple[str, str, str], tuple[tuple[Credential, ...], float]] = {}
+
+    def view(self, principal: Identity | Application, assertion: Assertion) -> tuple[Credential, ...]:
+        """What the directory shows to this exchange: now, or when it was last refused."""
+        entry = self._refused.get(_key(principal, assertion))
+        if entry is not None and self._world.clock.now() < entry[1]:
+            return entry[0]
+        return self._visible(principal)
+
+    def refuse(self, principal: Identity | Application, assertion: Assertion, view: tuple[Credential, ...]) -> None:
+        """Remember that *view* led to a refusal, unless an entry still stands."""
+        now, key = self._world.clock.now(), _key(principal, assertion)
+        entry = self._refused.get(key)
+        if entry is None or now >= entry[1]:
+            self._forget(now)
+            self._refused[key] = (view, now + self._world.rules.negative_cache)
+
+    def use(self, principal: Identity | Application, credential: Credential) -> None:
+        """Remember that *credential* was exchanged."""
+        self._used.add((principal.client_id, credential))
+
+    def _visible(self, principal: Identity | Application) -> tuple[Credential, ...]:
+        if isinstance(principal, Application):
+            return ()  # the sandbox's applications sign in with a secret
+        now, rules = self._world.clock.now(), self._world.rules
+        written = [
+            credential
+            for credential in principal.credentials.values()
+            if credential.written_at + rules.propagation <= now
+        ]
+        lingering = [
+            credential
+            for credential, deleted_at in principal.deleted
+            if now < deleted_at + rules.positive_cache and (principal.client_id, credential) in self._used
+        ]
+        return (*written, *lingering)
+
+    def _forget(self, now: float) -> None:
+        self._refused = {key: entry for key, entry in self._refused.items() if now < entry[1]}
 
 
-@dataclass
-class Memory:
-    """Negative and positive caches by trust, keys by issuer; all times in sandbox seconds."""
+@dataclass(slots=True)
+class _Issuer:
+    keys: dict[str, RSAKey] = field(default_factory=dict)
+    fetched_at: float | None = None
+    tried_at: float | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    world: World
-    fetch: Fetch
-    refused: dict[Trust, tuple[float, int]] = field(default_factory=dict)
-    used: dict[Trust, float] = field(default_factory=dict)
-    _keys: dict[str, _Keys] = field(default_factory=dict)
 
-    def remembered_refusal(self, trust: Trust) -> int | None:
-        """The code with which this exchange was refused, while that is remembered; asking does not extend it."""
-        entry = self.refused.get(trust)
-        if entry is None:
-            return None
-        if self.world.clock.now() >= entry[0] + self.world.rules.negative_cache:
-            del self.refused[trust]
-            return None
-        return entry[1]
+class Issuers:
+    """The published keys of the issuers that credentials trust."""
 
-    def refuse(self, trust: Trust, code: int) -> None:
-        self.refused[trust] = (self.world.clock.now(), code)
+    def __init__(self, clock: Clock, fetch: Fetch) -> None:
+        self._clock = clock
+        self._fetch = fetch
+        self._issuers: dict[str, _Issuer] = {}
 
-    async def keys(self, issuer: str, key_id: str) -> KeySet:
-        """The issuer's published keys; fetched anew when they are old, or lack *key_id* and were not fetched just now."""
-        known, now = self._keys.get(issuer), self.world.clock.now()
-        if known is not None and now < known.fetched + _JWKS_LIFE:
-            has = any(key.kid == key_id for key in known.keys.keys)
-            if has or now < known.fetched + _JWKS_AGAIN:
-                return known.keys
-        document = await self._document(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        # The issuer of the document must be the issuer of the token, to the letter.
-        if document.get("issuer") != issuer or not isinstance(document.get("jwks_uri"), str):
-            raise Refusal(50166)
-        published = await self._document(document["jwks_uri"])
+    async def key(self, issuer: str, key_id: str) -> RSAKey | None:
+        """The key that *issuer* publishes as *key_id*.
+
+        Raises:
+            RefusedError: 50166 when the issuer does not answer, 501661 when its documents are not what they must be.
+
+        """
+        known = self._issuers.setdefault(issuer, _Issuer())
+        async with known.lock:
+            now = self._clock.now()
+            if known.fetched_at is None or now >= known.fetched_at + KEYS_LIFETIME:
+                await self._refresh(issuer, known)
+            elif key_id not in known.keys and now >= (known.tried_at or 0.0) + REFETCH_INTERVAL:
+                try:
+                    await self._refresh(issuer, known)
+                except RefusedError:
+                    return None  # what is cached still stands, and it has no such key
+            return known.keys.get(key_id)
+
+    async def _refresh(self, issuer: str, known: _Issuer) -> None:
+        known.tried_at = self._clock.now()
+        document = await self._get(issuer.removesuffix("/") + "/.well-known/openid-configuration")
+        if document.get("issuer") != issuer:
+            raise RefusedError(501661, detail="The issuer in the discovery document is not the assertion's.")
+        where = document.get("jwks_uri")
+        if not isinstance(where, str) or not where:
+            raise RefusedError(501661, detail="The discovery document has no 'jwks_uri'.")
+        for name in ("authorization_endpoint", "subject_types_supported"):
+            # Absent is well, empty is not: seen in public reports of self-managed issuers.
+            if name in document and not document[name]:
+                raise RefusedError(501661, detail=f"The discovery document has an empty '{name}'.")
         try:
-            keys = KeySet.import_key_set({"keys": published["keys"]})
-        except (JoseError, KeyError, ValueError, TypeError):
-            raise Refusal(50166) from None
-        self._keys[issuer] = _Keys(keys, now)
-        return keys
+            known.keys = signing_keys(await self._get(where))
+        except ValueError:
+            raise RefusedError(501661, detail="The key set is malformed.") from None
+        known.fetched_at = self._clock.now()
 
-    async def _document(self, url: str) -> dict[str, Any]:
+    async def _get(self, url: str) -> dict[str, Any]:
         try:
-            status, body = await self.fetch(url)
-            document = msgspec.json.decode(body) if status == _OK else None
-        except (OSError, TimeoutError, msgspec.DecodeError):
-            document = None
+            status, body = await self._fetch(url)
+        except OSError:
+            raise RefusedError(50166) from None
+        if status != _FOUND:
+            raise RefusedError(50166)
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            raise RefusedError(501661, detail="The document is not JSON.") from None
         if not isinstance(document, dict):
-            raise Refusal(50166)
+            raise RefusedError(501661, detail="The document is not a JSON object.")
         return document
+
+
+def _key(principal: Identity | Application, assertion: Assertion) -> tuple[str, str, str]:
+    return principal.client_id, assertion.issuer, assertion.subject

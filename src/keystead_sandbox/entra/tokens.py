@@ -1,87 +1,158 @@
-"""Access tokens of the emulated directory: RS256, with the claims of a version 1 token."""
+"""Access tokens: what Entra issues and every other service verifies.
 
-import uuid
-from collections.abc import Collection
+- Tokens are real RS256 JWTs in the v1 shape that managed identities receive; the key lives as long as the sandbox.
+- A token stays good until its ``exp``, whatever happens to its credential, identity or roles meanwhile, as in Azure.
+- An audience is compared with or without one trailing slash, since Azure's services accept both forms.
+- No leeway: the sandbox and its clients share one wall clock.
+- Nothing here prints a token.
+"""
+
+import enum
+import hashlib
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jwt
+import msgspec
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import RSAKey
 
+from keystead_sandbox.entra.errors import digest_guid
 from keystead_sandbox.world import Application, Identity, World
+
+STS = "https://sts.windows.net/"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a verified token speaks for."""
+    """Who a verified token speaks for; ``resource_id`` only when that is a managed identity."""
 
     object_id: str
     app_id: str
     tenant_id: str
-    resource_id: str | None = None
+    resource_id: str
 
     @property
     def name(self) -> str:
-        """For the journal."""
-        return self.resource_id.rsplit("/", 1)[1] if self.resource_id else self.app_id
+        """What a journal calls it: the managed identity's name, or the client id."""
+        return self.resource_id.rpartition("/")[2] or self.app_id
+
+
+class Fault(enum.StrEnum):
+    """Why a token is not accepted."""
+
+    MALFORMED = "malformed"
+    ISSUER = "issuer"
+    SIGNATURE = "signature"
+    EXPIRED = "expired"
+    AUDIENCE = "audience"
+
+
+class TokenRefusedError(Exception):
+    """A token that is not accepted; ``found`` is the offending claim, never the token."""
+
+    def __init__(self, fault: Fault, found: str = "") -> None:
+        super().__init__(f"{fault}: {found}")
+        self.fault = fault
+        self.found = found
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    """The claims that a service decides by."""
+
+    aud: str
+    iss: str
+    nbf: int
+    exp: int
+    oid: str
+    appid: str
+    tid: str
+    xms_mirid: str = ""
 
 
 class TokenAuthority:
-    """Signs and verifies the directory's own tokens."""
+    """Signs and verifies the access tokens of one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, key: RSAKey | None = None) -> None:
         self._world = world
-        self._key = RSAKey.generate_key(2048, {"kid": uuid.uuid4().hex, "use": "sig", "alg": "RS256"})
+        self._key = key or RSAKey.generate_key(2048)
+        self._kid = self._key.thumbprint()
+        self._numbers = itertools.count(1)
 
-    def jwks(self) -> dict[str, Any]:
-        """The published keys."""
-        return dict(KeySet([self._key]).as_dict(private=False))
-
-    def issue(self, principal: Identity | Application, audience: str) -> str:
-        """An access token for *principal*, valid from now on for the world's token life."""
+    def issue(self, principal: Identity | Application, audience: str, *, capabilities: Sequence[str] = ()) -> str:
+        """A token for *audience*, written as the client asked for it."""
         now = int(self._world.clock.wall().timestamp())
+        issuer = f"{STS}{principal.tenant_id}/"
+        object_id = principal.principal_id if isinstance(principal, Identity) else principal.object_id
+        number = hashlib.sha256(f"{self._kid}/{next(self._numbers)}".encode()).hexdigest()
         claims: dict[str, Any] = {
             "aud": audience,
-            "iss": f"https://sts.windows.net/{principal.tenant_id}/",
+            "iss": issuer,
             "iat": now,
             "nbf": now,
             "exp": now + int(self._world.rules.token_lifetime),
+            "aio": number[:44],
             "appid": principal.client_id,
-            "idp": f"https://sts.windows.net/{principal.tenant_id}/",
+            # How the client proved itself: 1 a secret, 2 an assertion (Entra docs: access token claims reference).
+            "appidacr": "2" if isinstance(principal, Identity) else "1",
+            "idp": issuer,
             "idtyp": "app",
+            "oid": object_id,
+            "rh": f"1.{number[44:]}",
+            "sub": object_id,
             "tid": principal.tenant_id,
-            "uti": uuid.uuid4().hex[:22],
+            "uti": number[:22],
             "ver": "1.0",
         }
+        if capabilities:
+            claims["xms_cc"] = list(capabilities)
         if isinstance(principal, Identity):
-            claims |= {
-                "appidacr": "2",
-                "oid": principal.principal_id,
-                "sub": principal.principal_id,
-                "xms_mirid": principal.resource_id,
-            }
-        else:
-            claims |= {"appidacr": "1", "oid": principal.object_id, "sub": principal.object_id}
-        header = {"alg": "RS256", "typ": "JWT", "kid": self._key.kid}
-        return jwt.encode(header, claims, self._key, algorithms=["RS256"])
+            claims["xms_mirid"] = principal.resource_id
+        return jwt.encode({"alg": "RS256", "x5t": self._kid, "kid": self._kid}, claims, self._key)
 
     def verify(self, token: str, audiences: Collection[str]) -> Caller | None:
-        """Whom *token* speaks for, if this directory signed it for one of *audiences* and it is not expired."""
+        """Who *token* speaks for, when it is ours, in time and meant for one of *audiences*."""
         try:
-            claims = jwt.decode(token, self._key, algorithms=["RS256"]).claims
-        except (JoseError, ValueError):
+            return self.check(token, audiences)
+        except TokenRefusedError:
             return None
-        now = self._world.clock.wall().timestamp()
-        if claims["aud"].rstrip("/") not in {each.rstrip("/") for each in audiences}:
-            return None
-        if not claims["nbf"] - 300 <= now < claims["exp"]:
-            return None
-        return Caller(claims["oid"], claims["appid"], claims["tid"], claims.get("xms_mirid"))
 
-    def audience_of(self, token: str) -> str | None:
-        """The audience of a token of ours, whatever it is; for the error that names it."""
+    def check(self, token: str, audiences: Collection[str], tenant_id: str = "") -> Caller:
+        """Like :meth:`verify`, but says why not; *tenant_id* narrows the issuer to one tenant.
+
+        Raises:
+            TokenRefusedError: the token is not accepted.
+
+        """
+        claims = _claims(token)
+        tenants = [tenant_id] if tenant_id else list(self._world.tenants)
+        # The issuer first: a token of another authority can have no valid signature of ours.
+        if claims.iss not in {f"{STS}{tenant}/" for tenant in tenants}:
+            raise TokenRefusedError(Fault.ISSUER, claims.iss)
         try:
-            return str(jwt.decode(token, self._key, algorithms=["RS256"]).claims["aud"])
+            jws.deserialize_compact(token, self._key, algorithms=["RS256"])
         except (JoseError, ValueError):
-            return None
+            raise TokenRefusedError(Fault.SIGNATURE) from None
+        if not claims.nbf <= self._world.clock.wall().timestamp() < claims.exp:
+            raise TokenRefusedError(Fault.EXPIRED)
+        if claims.aud.removesuffix("/") not in {audience.removesuffix("/") for audience in audiences}:
+            raise TokenRefusedError(Fault.AUDIENCE, claims.aud)
+        return Caller(claims.oid, claims.appid, claims.tid, claims.xms_mirid)
+
+    def jwks(self) -> dict[str, list[Mapping[str, object]]]:
+        """The public key, as published."""
+        public = self._key.as_dict(private=False)
+        return {"keys": [{**public, "use": "sig", "kid": self._kid, "x5t": self._kid, "alg": "RS256"}]}
+
+    def trace(self) -> str:
+        """A GUID for one answer."""
+        return digest_guid(f"trace/{self._kid}/{next(self._numbers)}")
+
+
+def _claims(token: str) -> _Claims:
+    try:
+        return msgspec.json.decode(jws.extract_compact(token.encode("ascii")).payload, type=_Claims)
+    except (JoseError, ValueError):  # msgspec's and unicode's errors are ValueErrors
+        raise TokenRefusedError(Fault.MALFORMED) from None
