@@ -161,6 +161,10 @@ def _without_data(es: ExternalSecret, live: LiveSecret | None) -> SecretPlan:
     verdict = Verdict(ready=True, reason=DELETED, message=message)
     if live is None:
         return SecretPlan((), verdict)
+    if all(owner.uid != es.metadata.uid for owner in live.shape.owners):
+        # ESO deletes whatever stands there; what is not provably ours is not deleted here.
+        failure = f"unable to delete secret {es.target_name}: it was not made by this ExternalSecret"
+        return SecretPlan((), failed("could not delete secret", failure, retry=False))
     return SecretPlan((DeleteSecret(es.namespace, es.target_name, live.uid, message),), verdict)
 
 
