@@ -125,12 +125,16 @@ def _publish(path: Path, exports: dict[str, str]) -> None:
 
 def _fetcher(session: aiohttp.ClientSession, issuer_ca: Path | None, allowed: frozenset[str]) -> Fetch:
     """Reads issuers' documents over TLS, from loopback and from hosts that were named; from nowhere else."""
-    context = ssl.create_default_context(cafile=str(issuer_ca) if issuer_ca is not None else None)
+    context: ssl.SSLContext | None = None
 
     async def fetch(url: str) -> tuple[int, bytes]:
+        nonlocal context
         parts = urlsplit(url)
         if parts.scheme != "https" or (parts.hostname not in _LOOPBACK and parts.hostname not in allowed):
             raise OSError(f"{parts.hostname} is not an issuer that the sandbox may reach")
+        if context is None:
+            # Read at the first use: an issuer on this machine may write its authority after we have started.
+            context = ssl.create_default_context(cafile=str(issuer_ca) if issuer_ca is not None else None)
         timeout = aiohttp.ClientTimeout(total=_FETCH_LIMIT)
         try:
             async with session.get(url, ssl=context, timeout=timeout, allow_redirects=False) as response:

@@ -3,6 +3,7 @@
 Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
 - Deletes overtake writes. A step whose time has not come blocks nobody.
+- What is so already is not written again: plans are made while writes are under way.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
 - 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long. When the answer to
   a write never came, the identity is listed before anything is tried again.
@@ -20,7 +21,7 @@ from keystead.apply.board import Board
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
 from keystead.model.clock import Clock
-from keystead.model.credentials import Credential
+from keystead.model.credentials import Credential, IdentityState
 from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
@@ -39,6 +40,8 @@ Corrected = Callable[[IdentityId, Credential, bool], None]
 """Azure has confirmed that the identity holds the credential (True) or does not (False)."""
 Doubted = Callable[[IdentityId, Reason], None]
 """Azure refused something: what was last listed may not be so."""
+Known = Callable[[IdentityId], IdentityState | None]
+"""The identity as last listed and corrected since."""
 Counted = Callable[[IdentityId, str, str], None]
 """For metrics: identity, verb, outcome."""
 
@@ -84,6 +87,7 @@ class LaneWiring:
     requeue: Requeue
     corrected: Corrected
     doubted: Doubted
+    known: Known
     counted: Counted = lambda _identity, _verb, _outcome: None
 
 
@@ -185,6 +189,10 @@ class Lanes:
             await self._clock.sleep(wait)
         if entry not in line.entries:
             return False
+        if self._is_done(identity, entry):
+            line.entries.remove(entry)
+            self._wiring.requeue(entry.grant)
+            return False
         overtaken = not entry.deletes and any(
             each.deletes and each.not_before <= self._clock.monotonic() for each in line.entries
         )
@@ -194,6 +202,14 @@ class Lanes:
             await self._clock.sleep(_GATE_WAIT)
             return False
         return True
+
+    def _is_done(self, identity: IdentityId, entry: Entry) -> bool:
+        """Planned before an earlier write was confirmed: what is wanted is so already, and costs no turn."""
+        state = self._wiring.known(identity)
+        if state is None or not state.known or entry.uncertain:
+            return False
+        held = state.named(entry.step.credential.name)
+        return held is None if entry.deletes else held == entry.step.credential
 
     async def _namespace_stands(self, line: _Line, entry: Entry, step: WriteCredential) -> bool:
         try:

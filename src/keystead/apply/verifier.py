@@ -58,6 +58,9 @@ class Verifier:
                 task.cancel()
                 del self._tasks[name]
         for name, step in wanted.items():
+            done = self._board.exchanges.get(name)
+            if done is not None and done.at >= step.not_before:
+                continue  # planned before this result was there; the next pass sees it
             if name not in self._tasks:
                 task = asyncio.create_task(self._verify(grant, step), name=f"verify:{name}")
                 self._tasks[name] = (grant, task)

@@ -71,6 +71,11 @@ class Inventory:
                 self._read(identity, watched)
         return found
 
+    def known(self, identity: IdentityId) -> IdentityState | None:
+        """What is known of one identity."""
+        watched = self._watched.get(identity)
+        return watched.state if watched is not None else None
+
     def next_due(self, identities: Iterable[IdentityId]) -> float | None:
         """Seconds until one of these should be read again."""
         now = self._clock.monotonic()

@@ -195,6 +195,7 @@ class Operator:
             requeue=requeue,
             corrected=self.inventory.corrected,
             doubted=self.inventory.doubted,
+            known=self.inventory.known,
             counted=self.metrics.count_write,
         )
         paces = Paces(settings.lane_pace, settings.subscription_pace, settings.tenant_pace)

@@ -103,36 +103,22 @@ async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage
     write_seed(cast, seed)
     users = [argument for user in _USERS for argument in ("--user", user)]
     definitions = asyncio.create_task(_crds(base))
+    journal = "kubernetes.journal.jsonl"
     kube = await parts.start(
         "kubernetes",
-        sandbox,
-        "kube",
-        "--kubeconfig",
-        str(kubeconfig),
-        "--journal",
-        str(folder / "kubernetes.journal.jsonl"),
-        "--clock-rate",
-        str(rate),
-        *users,
+        *(sandbox, "kube", "--kubeconfig", str(kubeconfig), "--journal", str(folder / journal)),
+        *("--clock-rate", str(rate), *users),
+        environment=base,
+    )
+    ca_file = folder / "kubernetes-ca.pem"
+    azure = await parts.start(
+        "azure",
+        *(sandbox, "azure", "--seed", str(seed), "--env-file", str(env_file), "--issuer-ca", str(ca_file)),
+        *("--clock-rate", str(rate), "--journal", str(folder / "azure.journal.jsonl")),
         environment=base,
     )
     await parts.until_file(kube, kubeconfig)
-    azure = await parts.start(
-        "azure",
-        sandbox,
-        "azure",
-        "--seed",
-        str(seed),
-        "--clock-rate",
-        str(rate),
-        "--issuer-ca",
-        str(kube_ca(kubeconfig, folder)),
-        "--journal",
-        str(folder / "azure.journal.jsonl"),
-        "--env-file",
-        str(env_file),
-        environment=base,
-    )
+    write_kube_ca(kubeconfig, ca_file)
     await parts.until_file(azure, env_file)
     seed.unlink()  # it holds the vaults' values
     exported = read_exports(env_file)
@@ -167,12 +153,10 @@ def _base_environment() -> dict[str, str]:
     return {name: value for name, value in inherited.items() if not name.upper().startswith(private)}
 
 
-def kube_ca(kubeconfig: Path, folder: Path) -> Path:
+def write_kube_ca(kubeconfig: Path, path: Path) -> None:
     """The API server's CA as a file, taken from the kubeconfig, so that any cluster can be the issuer."""
     clusters = yaml.safe_load(kubeconfig.read_text())["clusters"]
-    path = folder / "kubernetes-ca.pem"
     path.write_bytes(base64.b64decode(clusters[0]["cluster"]["certificate-authority-data"]))
-    return path
 
 
 def read_exports(path: Path) -> dict[str, str]:
