@@ -31,6 +31,7 @@ class Reason(StrEnum):
     FEDERATED = "Federated"
     VERIFIED = "Verified"
     STORE_APPLIED = "StoreApplied"
+    STORE_READY = "StoreReady"
     VALID = "Valid"
     POOL_READY = "PoolReady"
     CAPACITY_AVAILABLE = "CapacityAvailable"
@@ -58,6 +59,7 @@ class Reason(StrEnum):
     POOL_EXHAUSTED = "PoolExhausted"
     TUPLE_TAKEN = "TupleTaken"
     STORE_CONFLICT = "StoreConflict"
+    STORE_NOT_READY = "StoreNotReady"
     SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"
     IDENTITY_NOT_FOUND = "IdentityNotFound"
     IDENTITY_SHARED = "IdentityShared"
@@ -128,6 +130,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.FEDERATED: _say(_OK, True, "The federated credential exists in Azure."),
     Reason.VERIFIED: _say(_OK, True, "A token exchange and a look at the vault succeeded."),
     Reason.STORE_APPLIED: _say(_OK, True, "ServiceAccount and SecretStore are in place."),
+    Reason.STORE_READY: _say(_OK, True, "The secrets engine has accepted the SecretStore."),
     Reason.VALID: _say(_OK, True, "The grant makes sense."),
     Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
     Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
@@ -203,6 +206,12 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK,
         False,
         "A SecretStore of this name, owned by somebody else, says otherwise; correct or delete it.",
+    ),
+    Reason.STORE_NOT_READY: _say(
+        _TROUBLE,
+        True,
+        "The token exchange is proven, but the secrets engine does not accept the SecretStore yet; it looks again.",
+        "See the SecretStore's events: `kubectl describe secretstore`.",
     ),
     Reason.SERVICE_ACCOUNT_CONFLICT: _say(
         _BLOCK,

@@ -1,15 +1,23 @@
-"""Pure: may this claim have what it asks for? All that can be said before Azure is looked at."""
+"""Pure: may this claim have what it asks for? All that can be said before Azure is looked at.
 
+- Policy first, then names and numbers, then the reviewers.
+- What is served already keeps its place; among the others, who came first.
+- Defaults are bound with the first ledger entry: a later edit of the template's account moves nobody.
+"""
+
+import datetime
 from collections import defaultdict
 from dataclasses import dataclass
 
-from keystead.model.ids import service_account_subject
+from keystead.model.ids import NamespaceUid, service_account_subject
 from keystead.model.reasons import CATALOGUE, Reason
-from keystead.model.records import Claim, Grant, Namespace
+from keystead.model.records import Approval, Claim, Grant, Namespace
 from keystead.plan import policy
 from keystead.plan.approvals import Review, review
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.validation import Validated
+
+_NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +47,43 @@ class Admissions:
         self._snapshot = snapshot
         self._grant = grant
         self._valid = valid
+        self._bound: dict[tuple[str, str], str] = {}
+        for entry in (*snapshot.other_federations, *snapshot.federations):
+            if not entry.deleting:
+                self._bound[entry.grant_name, entry.claim_key] = entry.service_account_name
+        self._defaults = {each.name: each.template.service_account_name for each in snapshot.other_grants}
+        if grant is not None:
+            self._defaults[grant.name] = grant.template.service_account_name
+        self._approvals: dict[tuple[str, NamespaceUid], list[Approval]] = defaultdict(list)
+        for word in snapshot.approvals:
+            self._approvals[word.namespace, word.namespace_uid].append(word)
         self._rank: dict[str, int] = {}
-        self._first: dict[tuple[str, str], str] = {}
+        self._first: dict[tuple[str, str], Claim] = {}
+        self._line_up()
+
+    def _line_up(self) -> None:
         ours: dict[str, list[Claim]] = defaultdict(list)
-        for claim in snapshot.claims:
+        for claim in self._snapshot.claims:
             ours[claim.namespace].append(claim)
         for namespace, claims in ours.items():
-            everyone = [*claims, *snapshot.other_claims.get(namespace, ())]
-            # Who came first counts; a claim that is served already never loses its place to a newcomer.
-            ordered = sorted(
-                everyone,
-                key=lambda each: (not each.federation_name, each.created_at is None, each.created_at, each.key),
-            )
-            for rank, claim in enumerate(each for each in ordered if not each.deleting):
-                self._rank[claim.uid] = rank
-                self._first.setdefault((namespace, self._account(claim)), claim.uid)
+            everyone = sorted((*claims, *self._snapshot.other_claims.get(namespace, ())), key=self._precedence)
+            rank = 0
+            for claim in everyone:
+                account = self._account(claim)
+                if claim.deleting or account not in self._snapshot.limits.service_account_names:
+                    continue
+                self._first.setdefault((namespace, account), claim)
+                if claim.grant_name == self._snapshot.grant_name:
+                    self._rank[claim.uid] = rank
+                    rank += 1
+
+    def _precedence(self, claim: Claim) -> tuple[bool, datetime.datetime, str, str]:
+        served = (claim.grant_name, claim.key) in self._bound
+        return (not served, claim.created_at or _NEVER, claim.key, claim.uid)
 
     def _account(self, claim: Claim) -> str:
-        default = self._grant.template.service_account_name if self._grant is not None else ""
-        return claim.service_account_name or default
+        bound = self._bound.get((claim.grant_name, claim.key), "")
+        return claim.service_account_name or bound or self._defaults.get(claim.grant_name, "")
 
     def judge(self, claim: Claim) -> Admission:
         """Policy first, then names and numbers, then the reviewers."""
@@ -68,7 +94,8 @@ class Admissions:
         reason, message = self._refusal(claim, namespace, account)
         word = None
         if grant is not None and namespace is not None:
-            word = review(grant, claim, subject, namespace.uid, self._snapshot.approvals)
+            words = self._approvals.get((claim.namespace, namespace.uid), ())
+            word = review(grant, claim, subject, namespace.uid, words)
         return Admission(
             claim, namespace, account, store, subject, reason is None, reason or Reason.ACCEPTED, message, word
         )
@@ -88,8 +115,12 @@ class Admissions:
             names = ", ".join(sorted(self._snapshot.limits.service_account_names))
             text = f"spec.serviceAccountName: {account!r} is not one of the allowed names: {names}."
             return Reason.SERVICE_ACCOUNT_NAME_NOT_ALLOWED, text
-        if self._first.get((claim.namespace, account)) != claim.uid:
-            text = f"Another claim in this namespace serves ServiceAccount {account} already; use another name or delete it."
+        first = self._first.get((claim.namespace, account), claim)
+        if first.uid != claim.uid:
+            text = (
+                f"VaultClaim {first.name} (grant {first.grant_name}) serves ServiceAccount {account} already; "
+                "use another name, or delete that claim."
+            )
             return Reason.SUBJECT_TAKEN, text
         if self._rank.get(claim.uid, 0) >= grant.max_claims_per_namespace:
             text = f"The grant allows {grant.max_claims_per_namespace} claim(s) in a namespace; delete one."

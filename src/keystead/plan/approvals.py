@@ -42,11 +42,12 @@ def review(grant: Grant, claim: Claim, subject: str, uid: NamespaceUid, approval
         return _no(Reason.DENIED, text, denied=True)
     if grant.approval is ApprovalMode.AUTOMATIC:
         return Review(True, False, "", draft(ConditionType.APPROVED, Status.TRUE, Reason.APPROVAL_NOT_REQUIRED))
-    word = next((each for each in bound if not claim.requested_by or each.by != claim.requested_by), None)
+    # A word without a name could be the requester's own; it counts for nobody.
+    word = next((each for each in bound if each.by and each.by != claim.requested_by), None)
     if word is not None:
         text = f"{word.by} agreed{': ' + word.message if word.message else ''}."
         return Review(True, False, word.name, draft(ConditionType.APPROVED, Status.TRUE, Reason.APPROVED, text))
-    if bound:
+    if any(each.by for each in bound):
         return _no(
             Reason.APPROVER_IS_REQUESTER,
             f"{claim.requested_by} asked for it and cannot approve it; somebody else has to.",

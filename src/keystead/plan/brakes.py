@@ -4,23 +4,28 @@ from collections.abc import Iterable, Sequence
 
 from keystead.model.reasons import Reason
 from keystead.model.records import Grant
-from keystead.plan.removal import ALWAYS
+from keystead.plan.removal import Cause
 from keystead.plan.snapshot import Limits
 from keystead.plan.steps import Held, Step
+
+
+def observes_only(grant: Grant | None, limits: Limits) -> bool:
+    """Whether the operator or the grant says: look, do not touch."""
+    return limits.observe_only or (grant is not None and grant.observe_only)
 
 
 def observe_only(
     steps: Sequence[Step], grant: Grant | None, limits: Limits
 ) -> tuple[tuple[Step, ...], tuple[Held, ...]]:
     """Plan and report, write nothing."""
-    if limits.observe_only or (grant is not None and grant.observe_only):
+    if observes_only(grant, limits):
         return (), tuple(Held(step, Reason.OBSERVE_ONLY) for step in steps)
     return tuple(steps), ()
 
 
-def mass_revocation(causes: Iterable[Reason], total: int, grant: Grant | None, limits: Limits) -> bool:
+def mass_revocation(causes: Iterable[Cause], total: int, grant: Grant | None, limits: Limits) -> bool:
     """Whether an edit would take away so much at once that somebody has to confirm it for this very generation."""
-    by_edit = sum(1 for cause in causes if cause not in ALWAYS)
+    by_edit = sum(1 for cause in causes if cause.by_edit)
     if grant is None or grant.confirmed_generation == grant.generation:
         return False
     return by_edit > limits.mass_revocation_count and by_edit > limits.mass_revocation_share * total

@@ -1,19 +1,22 @@
 """Pure: the way of an admitted claim from nothing to a working store.
 
-ledger, credential, account, proof, annotation, store, nudges: in this order, each left out once it is true.
+Ledger, credential, account, proof, annotation, store, nudges: in this order, each left out once it is true. Where the
+credential goes is decided in ``placement``; what people are told about it in ``verdicts``.
 """
 
 import datetime
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential, IdentityState
+from keystead.model.conditions import ConditionType, find
+from keystead.model.credentials import IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
-from keystead.model.records import Federation
+from keystead.model.records import Federation, ServiceAccount, Store
 from keystead.plan import verification
 from keystead.plan.admission import Admission
-from keystead.plan.naming import credential_name
-from keystead.plan.pool import Pool, survey
+from keystead.plan.failures import resume
+from keystead.plan.holdings import Holding, Holdings
+from keystead.plan.pool import usable
 from keystead.plan.snapshot import Failure, Snapshot
 from keystead.plan.steps import (
     AnnotateServiceAccount,
@@ -26,7 +29,7 @@ from keystead.plan.steps import (
     Verify,
     WriteCredential,
 )
-from keystead.plan.stores import judge_account, judge_store
+from keystead.plan.stores import Standing, judge_account, judge_store
 from keystead.plan.validation import Validated
 
 
@@ -36,224 +39,190 @@ class Progress:
 
     steps: tuple[Step, ...] = ()
     federation: Federation | None = None
-    state: IdentityState | None = None
     waiting: Reason | None = None
-    """Why no Federation could be recorded."""
+    """Why the credential cannot be written now."""
     message: str = ""
     conflict: Reason | None = None
     """The store or the account belongs to somebody who disagrees."""
     conflict_message: str = ""
+    failure: Failure | None = None
+    """What stopped a step that still remains."""
     federated: bool = False
     verified: bool = False
-    store_applied: bool = False
+    annotated: bool = False
+    store: Reason | None = None
+    """How the store stands once everything is applied; ``None`` before."""
     wake: datetime.datetime | None = None
     obsolete: tuple[IdentityId, ...] = ()
-    """Identities outside the pool whose Federation this claim needs no more."""
+    """Identities whose Federation this claim needs no more."""
 
 
-@dataclass
-class Grants:
-    """Advances the claims of one grant, sharing the pool's room among them."""
+def standing(snapshot: Snapshot, holdings: Holdings, federation: Federation) -> Progress:
+    """How far a claim is whose way nobody plans on (frozen, held back): it keeps what it has."""
+    held, state = holdings.of(federation), snapshot.identities.get(federation.identity)
+    if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
+        return Progress(federation=federation)
+    federated = held is Holding.PRESENT or (
+        held is Holding.UNKNOWN and verification.federated_since(federation) is not None
+    )
+    verified = federated and verification.verified_at(snapshot, federation) is not None
+    return Progress(federation=federation, federated=federated, verified=verified)
 
-    snapshot: Snapshot
-    valid: Validated
-    subjects_leaving: set[str]
-    pool: Pool = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.pool = survey(self.valid.pool, self.snapshot)
-        self._members = {member.identity for member in self.valid.pool}
-        # A subject is written nowhere while a ledger entry of another namespace UID for it stands.
-        for each in self.snapshot.other_federations:
-            namespace = self.snapshot.namespaces.get(each.namespace)
-            if each.deleting or namespace is None or namespace.uid != each.namespace_uid:
-                self.subjects_leaving = self.subjects_leaving | {each.credential.subject}
+class Granting:
+    """Advances claims that have a place, or are just given one."""
 
-    def advance(self, admission: Admission, live: tuple[Federation, ...]) -> Progress:
-        """The rest of the way of one admitted claim."""
-        inside = [each for each in live if each.identity in self._members]
-        outside = [each for each in live if each.identity not in self._members]
-        if inside:
-            progress = self._onward(admission, inside[0])
-            done = progress.verified and not any(isinstance(step, AnnotateServiceAccount) for step in progress.steps)
-            return replace(progress, obsolete=tuple(each.identity for each in outside)) if done else progress
-        if admission.subject in self.subjects_leaving:
-            return Progress(waiting=Reason.AWAITING_REVOCATION, message=CATALOGUE[Reason.AWAITING_REVOCATION].tenant)
-        return self._place(admission)
+    def __init__(self, snapshot: Snapshot, valid: Validated, holdings: Holdings) -> None:
+        self._snapshot = snapshot
+        self._valid = valid
+        self._holdings = holdings
 
-    def _place(self, admission: Admission) -> Progress:
-        taken = self._taken(admission.subject)
-        if taken is not None:
-            return taken
-        identity = self.pool.place()
-        if identity is None:
-            if self.pool.unread:
-                return Progress(waiting=Reason.AWAITING_LIST, message=CATALOGUE[Reason.AWAITING_LIST].tenant)
-            return Progress(waiting=Reason.POOL_EXHAUSTED, message=CATALOGUE[Reason.POOL_EXHAUSTED].tenant)
-        federation = self._record(admission, identity)
-        return self._onward(admission, federation, new=True)
-
-    def _taken(self, subject: str) -> Progress | None:
-        """Somebody else's credential for this very account: theirs to adopt or to delete."""
-        trust = (self.snapshot.cluster.issuer, subject)
-        ledger = {
-            each.credential.name.lower() for each in (*self.snapshot.federations, *self.snapshot.other_federations)
-        }
-        for identity, state in self.pool.states.items():
-            holder = state.holder_of(trust)
-            if holder is not None and holder.name.lower() not in ledger:
-                text = (
-                    f"credential {holder.name} on identity {identity.name} already trusts {subject}. "
-                    "Delete it in Azure, or let it be adopted."
-                )
-                return Progress(waiting=Reason.TUPLE_TAKEN, message=text)
-        return None
-
-    def _record(self, admission: Admission, identity: IdentityId) -> Federation:
-        namespace, grant = admission.namespace, self.valid.grant
-        if namespace is None:
-            raise ValueError("an admitted claim has a namespace")
-        name = credential_name(
-            self.snapshot.cluster, namespace.uid, namespace.name, admission.service_account, identity
-        )
-        credential = Credential(name, self.snapshot.cluster.issuer, admission.subject, EXCHANGE_AUDIENCE)
-        return Federation(
-            name=name,
-            uid="",
-            grant_name=grant.name,
-            namespace=namespace.name,
-            namespace_uid=namespace.uid,
-            claim_name=admission.claim.name,
-            service_account_name=admission.service_account,
-            identity=identity,
-            credential=credential,
-            requested_by=admission.claim.requested_by,
-            approval_name=admission.review.approval_name if admission.review is not None else "",
-        )
-
-    def _onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
-        snapshot, key = self.snapshot, admission.claim.key
-        state = self.pool.states[federation.identity]
-        failure = snapshot.failures.get(key)
-        held = state.named(federation.credential.name)
-        foreign = held is not None and held.trust != federation.credential.trust
-        federated = held is not None and not foreign
-        if foreign:
-            text = f"a credential named {federation.credential.name} exists with another issuer or subject; delete it in Azure."
-            return Progress(federation=federation, state=state, waiting=Reason.TUPLE_TAKEN, message=text)
+    def onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
+        """The rest of the way on this identity."""
+        snapshot, key = self._snapshot, admission.claim.key
+        progress = standing(snapshot, self._holdings, federation)
+        state = snapshot.identities.get(federation.identity) or IdentityState(federation.identity)
+        if not progress.federated:
+            stop = self._stop(federation, state)
+            if stop is not None:
+                return replace(progress, waiting=stop[0], message=stop[1])
         steps: list[Step] = [RecordFederation(key, federation)] if new else []
-        if not federated and (state.known or not new):
-            retry = failure.retry_at if failure is not None and failure.step == WriteCredential.__name__ else None
-            steps.append(
-                WriteCredential(
-                    key,
-                    federation.name,
-                    federation.identity,
-                    federation.credential,
-                    federation.namespace,
-                    federation.namespace_uid,
-                    retry,
+        if not progress.federated:
+            steps.append(_write(key, federation))
+        due = verification.due(snapshot, federation)
+        if not progress.verified or due <= snapshot.now:
+            steps += self._prove(admission, federation, state, due)
+        if not state.client_id:
+            return self._remaining(progress, steps, due, key)
+        return self._remaining(self._finish(admission, progress, federation, state, steps), steps, due, key)
+
+    def _remaining(self, progress: Progress, steps: list[Step], due: datetime.datetime, unit: str) -> Progress:
+        failure = self._snapshot.failures.get(unit)
+        pending = failure if any(type(step).__name__ == failure.step for step in steps if failure) else None
+        left = resume(steps, pending, self._snapshot.now)
+        return replace(progress, steps=left, failure=pending, wake=due if progress.federated else None)
+
+    def _stop(self, federation: Federation, state: IdentityState) -> tuple[Reason, str] | None:
+        """Why the credential cannot be written now."""
+        identity, credential = federation.identity.name, federation.credential
+        if state.problem is not None and not usable(state):
+            return state.problem, f"Identity {identity}: {CATALOGUE[state.problem].tenant}"
+        match self._holdings.of(federation):
+            case Holding.UNKNOWN:
+                return Reason.AWAITING_LIST, CATALOGUE[Reason.AWAITING_LIST].tenant
+            case Holding.DIFFERENT:
+                text = (
+                    f"A credential named {credential.name} exists on identity {identity} with another issuer, subject "
+                    "or audience. Delete it in Azure."
                 )
-            )
-        verified = federated and verification.verified_at(snapshot, federation) is not None
-        due = verification.due(snapshot, federation) if federated else None
-        steps += self._prove(admission, federation, state, verified=verified, due=due)
-        conflict, text, finish = self._finish(admission, federation, state)
-        steps += finish
-        return Progress(
-            steps=() if _blocked(failure, snapshot) else tuple(steps),
-            federation=federation,
-            state=state,
-            conflict=conflict,
-            conflict_message=text,
-            federated=federated,
-            verified=verified,
-            store_applied=verified and not finish and conflict is None,
-            wake=due,
-        )
+                return Reason.TUPLE_TAKEN, text
+            case _:
+                return taken(self._holdings, credential.subject, federation.identity)
 
     def _prove(
-        self,
-        admission: Admission,
-        federation: Federation,
-        state: IdentityState,
-        *,
-        verified: bool,
-        due: datetime.datetime | None,
+        self, admission: Admission, federation: Federation, state: IdentityState, due: datetime.datetime
     ) -> list[Step]:
-        claim, now = admission.claim, self.snapshot.now
-        # While federated is not recorded yet, the wait starts now; the next pass sees it recorded.
-        start = due if due is not None else now + self.snapshot.limits.propagation_wait
-        if verified and start > now:
-            return []
+        claim, account = admission.claim, federation.service_account_name
         steps: list[Step] = []
-        if (federation.namespace, federation.service_account_name) not in self.snapshot.service_accounts:
-            steps.append(
-                EnsureServiceAccount(
-                    claim.key, federation.namespace, federation.service_account_name, claim.name, claim.uid
-                )
-            )
-        if not state.client_id:
-            return steps
-        steps.append(
-            Verify(
-                claim.key,
-                federation.name,
-                state.tenant_id,
-                state.client_id,
-                federation.namespace,
-                federation.service_account_name,
-                str(self.valid.vault),
-                start,
-            )
-        )
+        if (federation.namespace, account) not in self._snapshot.service_accounts:
+            steps.append(EnsureServiceAccount(claim.key, federation.namespace, account, claim.name, claim.uid))
+        if state.client_id:
+            vault = str(self._valid.vault)
+            place = (federation.namespace, account, vault)
+            steps.append(Verify(claim.key, federation.name, state.tenant_id, state.client_id, *place, due))
         return steps
 
     def _finish(
-        self, admission: Admission, federation: Federation, state: IdentityState
-    ) -> tuple[Reason | None, str, list[Step]]:
-        """Annotation, store and nudges, as far as they are missing."""
-        claim, template = admission.claim, self.valid.grant.template
+        self,
+        admission: Admission,
+        progress: Progress,
+        federation: Federation,
+        state: IdentityState,
+        steps: list[Step],
+    ) -> Progress:
+        """Annotation, store and nudges, as far as they are missing, onto *steps*."""
+        snapshot, grant = self._snapshot, self._valid.grant
         place = (federation.namespace, federation.service_account_name)
-        account = judge_account(self.snapshot.service_accounts.get(place), state.client_id, state.tenant_id)
-        existing = self.snapshot.stores.get((federation.namespace, admission.store))
-        store = judge_store(existing, self.valid.vault, federation.service_account_name, template.store_controller)
+        found: ServiceAccount | None = snapshot.service_accounts.get(place)
+        existing: Store | None = snapshot.stores.get((federation.namespace, admission.store))
+        account = judge_account(found, state.client_id, state.tenant_id)
+        store = judge_store(existing, self._valid.vault, place[1], grant.template.store_controller)
         conflict = next((each for each in (account, store) if each.conflict is not None), None)
+        annotated = not account.apply and account.conflict is None
         if conflict is not None:
-            return conflict.conflict, conflict.message, []
-        steps: list[Step] = []
+            return replace(progress, conflict=conflict.conflict, conflict_message=conflict.message, annotated=annotated)
+        claim = admission.claim
         if account.apply:
+            named = (claim.name, claim.uid)
             steps.append(
-                AnnotateServiceAccount(
-                    claim.key, *place, state.client_id, state.tenant_id, claim.name, claim.uid, own=account.own
-                )
+                AnnotateServiceAccount(claim.key, *place, state.client_id, state.tenant_id, *named, own=account.own)
             )
         if store.apply:
-            steps.append(
-                ApplyStore(
-                    claim.key,
-                    federation.namespace,
-                    admission.store,
-                    str(self.valid.vault),
-                    federation.service_account_name,
-                    template.store_controller,
-                    template.store_refresh_interval,
-                    tuple(sorted(template.labels.items())),
-                    tuple(sorted(template.annotations.items())),
-                    claim.name,
-                    claim.uid,
-                    own=store.own,
-                )
+            steps.append(self._apply(admission, federation, store))
+        says = None if account.apply or store.apply or not progress.verified else _engine_says(existing)
+        steps += self._nudges(admission, existing, touched=account.apply, applied=store.apply, says=says)
+        return replace(progress, annotated=annotated, store=says)
+
+    def _apply(self, admission: Admission, federation: Federation, store: Standing) -> ApplyStore:
+        claim, template = admission.claim, self._valid.grant.template
+        return ApplyStore(
+            claim.key,
+            federation.namespace,
+            admission.store,
+            str(self._valid.vault),
+            federation.service_account_name,
+            template.store_controller,
+            template.store_refresh_interval,
+            tuple(sorted(template.labels.items())),
+            tuple(sorted(template.annotations.items())),
+            claim.name,
+            claim.uid,
+            own=store.own,
+        )
+
+    def _nudges(
+        self, admission: Admission, existing: Store | None, *, touched: bool, applied: bool, says: Reason | None
+    ) -> list[Step]:
+        """Once each: what the claim already says about its store tells whether that was done."""
+        claim, place = admission.claim, (admission.claim.key, admission.claim.namespace, admission.store)
+        if touched or applied:
+            nudged: list[Step] = [NudgeStore(*place)] if existing is not None and not applied else []
+            return [*nudged, NudgeExternalSecrets(*place)]
+        carried = find(claim.conditions, ConditionType.STORE_READY)
+        told = carried.reason if carried is not None else None
+        if says is Reason.STORE_NOT_READY and told != says:
+            return [NudgeStore(*place)]
+        # ExternalSecrets that failed before the store worked wait minutes by their own back-off.
+        if says is Reason.STORE_READY and told != says:
+            return [NudgeExternalSecrets(*place)]
+        return []
+
+
+def taken(holdings: Holdings, subject: str, identity: IdentityId | None = None) -> tuple[Reason, str] | None:
+    """Somebody else's credential for this very account: theirs to adopt or to delete."""
+    for holder, held in holdings.unledgered(subject):
+        if identity is None or holder == identity:
+            text = (
+                f"Credential {held.name} on identity {holder.name} already trusts {subject}. "
+                "Delete it in Azure, or let it be adopted."
             )
-        elif account.apply:
-            steps.append(NudgeStore(claim.key, federation.namespace, admission.store))
-        if steps:
-            steps.append(NudgeExternalSecrets(claim.key, federation.namespace, admission.store))
-        return None, "", steps
+            return Reason.TUPLE_TAKEN, text
+    return None
 
 
-def _blocked(failure: Failure | None, snapshot: Snapshot) -> bool:
-    """A Kubernetes step failed and its time has not come; lane steps carry their own time."""
-    if failure is None or failure.step == WriteCredential.__name__:
-        return False
-    return failure.retry_at is None or failure.retry_at > snapshot.now
+def _write(unit: str, federation: Federation) -> WriteCredential:
+    return WriteCredential(
+        unit,
+        federation.name,
+        federation.identity,
+        federation.credential,
+        federation.namespace,
+        federation.namespace_uid,
+    )
+
+
+def _engine_says(store: Store | None) -> Reason:
+    """What ESO (or our engine) reports of the store; before it reports, that it is applied."""
+    if store is None or store.ready is None:
+        return Reason.STORE_APPLIED
+    return Reason.STORE_READY if store.ready else Reason.STORE_NOT_READY

@@ -1,4 +1,4 @@
-"""Pure: names of credentials. Deterministic, readable, at most 120 characters, unique per (cluster, namespace UID, identity).
+"""Pure: names of credentials: deterministic, readable, at most 120 characters, unique per namespace UID and identity.
 
 Azure allows 3 to 120 characters of letters, digits, hyphen and underscore; the same name is the Federation's, so it is
 a Kubernetes name too: lower case, no underscore.
@@ -14,6 +14,7 @@ from keystead.model.records import Cluster
 PREFIX = "ks-"
 _HASH_LENGTH = 26
 _LENGTH = 120
+_DIGEST = re.compile(rf"^[a-z2-7]{{{_HASH_LENGTH}}}$")  # lower-case base32
 
 
 def credential_name(
@@ -22,12 +23,22 @@ def credential_name(
     """The one name of this trust on this identity."""
     parts = "\n".join((cluster.id, namespace_uid, namespace, service_account, identity.key))
     digest = base64.b32encode(hashlib.sha256(parts.encode()).digest()).decode().lower()[:_HASH_LENGTH]
-    head = f"{PREFIX}{cluster.id}-"
-    readable = re.sub(r"[^a-z0-9]+", "-", f"{namespace}-{service_account}".lower())
-    space = _LENGTH - len(head) - _HASH_LENGTH - 1
-    return f"{head}{readable[:space].strip('-')}-{digest}"
+    return _stem(cluster, namespace, service_account) + digest
 
 
 def is_ours(name: str, cluster: Cluster) -> bool:
     """The name carries our prefix and this cluster's id; a second cluster on the same pool has another id."""
     return name.lower().startswith(f"{PREFIX}{cluster.id}-")
+
+
+def fits(name: str, cluster: Cluster, namespace: str, service_account: str) -> bool:
+    """The name is one that we would give to this account, under some UID of its namespace and on some identity."""
+    stem = _stem(cluster, namespace, service_account)
+    return name.lower().startswith(stem) and _DIGEST.match(name.lower()[len(stem) :]) is not None
+
+
+def _stem(cluster: Cluster, namespace: str, service_account: str) -> str:
+    head = f"{PREFIX}{cluster.id}-"
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{namespace}-{service_account}".lower())
+    space = _LENGTH - len(head) - _HASH_LENGTH - 1
+    return f"{head}{readable[:space].strip('-')}-"

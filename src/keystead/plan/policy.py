@@ -1,7 +1,8 @@
 """Pure: which namespaces a grant allows, and why. Empty is never permission.
 
 Rancher writes ``field.cattle.io/projectId`` as an annotation ``CLUSTER:PROJECT`` and as a label ``PROJECT``. The
-annotation counts; a label that names another project is a refusal, since somebody changed one of the two by hand.
+annotation counts; a label that names another project is a refusal, since somebody changed one of the two by hand. It
+refuses only where a project decides: a grant without Rancher projects does not look at either.
 """
 
 from collections.abc import Mapping

@@ -1,17 +1,23 @@
 """Pure: the pool's room, and which identity the next credential goes to.
 
-Sticky: a live Federation never moves while its identity stays in the grant. New ones go to the identity that can write
-soonest among those with room, ties by their order in the grant; this balances load and yields the shortest schedule.
+- Sticky: a live Federation never moves while its identity stays in the grant.
+- New ones go to the identity that can write soonest among those with room, ties by their order in the grant; this
+  balances load and yields the shortest schedule.
+- A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
+- Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody.
 """
 
 import datetime
-from collections import Counter
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keystead.model.credentials import CREDENTIALS_PER_IDENTITY, IdentityState, room
+from keystead.model.credentials import IdentityState, room
 from keystead.model.ids import IdentityId
+from keystead.model.reasons import CATALOGUE
 from keystead.model.records import Federation
+from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.validation import Member
 
@@ -33,65 +39,78 @@ class Pool:
     members: tuple[Member, ...]
     states: dict[IdentityId, IdentityState]
     occupancy: dict[IdentityId, Occupancy]
-    soonest: dict[IdentityId, datetime.timedelta]
-    placed: Counter[IdentityId] = field(default_factory=Counter)
-    pace: datetime.timedelta = datetime.timedelta(seconds=4)
-
-    def left(self, identity: IdentityId) -> int:
-        return self.occupancy[identity].room - self.placed[identity]
+    pace: datetime.timedelta
+    line: list[tuple[datetime.timedelta, int]]
+    """Heap: when the member of this index could write one more."""
+    placed: Counter[int] = field(default_factory=Counter)
 
     @property
     def free(self) -> int:
-        return sum(self.left(member.identity) for member in self.members)
+        """Slots free before this plan places anything."""
+        return sum(each.room for each in self.occupancy.values())
 
     @property
     def unread(self) -> bool:
         """Some identity was not listed yet, so nobody knows whether there is room."""
-        return any(not self.states[member.identity].known for member in self.members)
+        return any(not state.known and state.problem is None for state in self.states.values())
+
+    @property
+    def broken(self) -> tuple[int, IdentityState] | None:
+        """The first member that cannot be used, and its index in the grant."""
+        found = ((index, self.states[each.identity]) for index, each in enumerate(self.members))
+        return next(((index, state) for index, state in found if state.problem is not None), None)
+
+    @property
+    def tenants(self) -> set[str]:
+        return {state.tenant_id for state in self.states.values() if state.tenant_id}
 
     def place(self) -> IdentityId | None:
         """Take a slot on the identity that can write soonest; ``None`` when there is no room."""
-        best = min(
-            (member.identity for member in self.members if self.left(member.identity) > 0),
-            key=lambda identity: self.soonest[identity] + self.pace * self.placed[identity],
-            default=None,
-        )
-        if best is not None:
-            self.placed[best] += 1
-        return best
+        if not self.line:
+            return None
+        when, index = heapq.heappop(self.line)
+        identity = self.members[index].identity
+        self.placed[index] += 1
+        if self.placed[index] < self.occupancy[identity].room:
+            heapq.heappush(self.line, (when + self.pace, index))
+        return identity
 
 
-def survey(members: tuple[Member, ...], snapshot: Snapshot) -> Pool:
+def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) -> Pool:
     """The pool as the snapshot shows it."""
-    ledger: dict[IdentityId, list[Federation]] = {member.identity: [] for member in members}
+    ledger: dict[IdentityId, list[Federation]] = defaultdict(list)
     for federation in (*snapshot.federations, *snapshot.other_federations):
-        if federation.identity in ledger:
-            ledger[federation.identity].append(federation)
+        ledger[federation.identity].append(federation)
     states = {each.identity: snapshot.identities.get(each.identity) or IdentityState(each.identity) for each in members}
-    occupancy = {each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved) for each in members}
+    occupancy = {
+        each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved, holdings) for each in members
+    }
     pace = snapshot.limits.lane_pace
-    soonest = {}
-    for member in members:
+    line = []
+    for index, member in enumerate(members):
+        if not occupancy[member.identity].room:
+            continue
         lane = snapshot.lanes.get(member.identity)
-        waits = sum(
-            1 for each in ledger[member.identity] if not each.deleting and not _listed(states[member.identity], each)
-        )
-        queued = max(lane.queued if lane else 0, waits)
-        soonest[member.identity] = (lane.writable_in if lane else datetime.timedelta(0)) + pace * queued
-    return Pool(members, states, occupancy, soonest, pace=pace)
+        # Deletes take a turn on the lane as well; what waits there already is among what the ledger still owes Azure.
+        owed = sum(1 for each in ledger[member.identity] if each.deleting == (holdings.of(each) is Holding.PRESENT))
+        queued = max(lane.queued if lane else 0, owed)
+        line.append(((lane.writable_in if lane else datetime.timedelta(0)) + pace * queued, index))
+    heapq.heapify(line)
+    return Pool(members, states, occupancy, pace, line)
 
 
-def occupy(state: IdentityState, ledger: Iterable[Federation], reserved: int) -> Occupancy:
+def usable(state: IdentityState) -> bool:
+    """Whether anything may be written there: listed, and nothing wrong that only a person can mend."""
+    return state.known and (state.problem is None or CATALOGUE[state.problem].heals)
+
+
+def occupy(state: IdentityState, ledger: Iterable[Federation], reserved: int, holdings: Holdings) -> Occupancy:
     """Who holds which slots of one identity; no room where nothing is known, or Azure said it is full."""
     entries = list(ledger)
     names = {each.credential.name.lower() for each in entries}
     ours = sum(1 for held in state.credentials if held.name.lower() in names)
     foreign = len(state.credentials) - ours
-    pending = sum(1 for each in entries if state.named(each.credential.name) is None)
-    usable = state.known and not state.full and state.problem is None
-    free = room(foreign=foreign, reserved=reserved, ours=ours, pending=pending) if usable else 0
-    return Occupancy(ours, foreign, pending, min(free, CREDENTIALS_PER_IDENTITY))
-
-
-def _listed(state: IdentityState, federation: Federation) -> bool:
-    return state.named(federation.credential.name) is not None
+    pending = sum(1 for each in entries if holdings.of(each) in (Holding.ABSENT, Holding.UNKNOWN))
+    offered = usable(state) and not state.full
+    free = room(foreign=foreign, reserved=reserved, ours=ours, pending=pending) if offered else 0
+    return Occupancy(ours, foreign, pending, free)

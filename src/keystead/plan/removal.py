@@ -1,93 +1,118 @@
 """Pure: when trust has to go, and in which order.
 
-With the namespace alive: annotation, credential, ledger entry. With the namespace going: External Secrets Operator's own
-finalizers get a bounded time first. With the namespace gone: at once. The ledger entry stays until the identity's list
-shows that the credential is gone.
+- With the namespace alive: annotation, credential, ledger entry.
+- With the namespace going: External Secrets Operator's own finalizers get a bounded time first; then the credential.
+- With the namespace gone, or another one in its place: at once.
+- The ledger entry stays until the identity's list shows that the credential is gone, or the identity itself is.
+- A credential is deleted only when what Azure shows under its name is exactly what the ledger records.
 """
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation, Grant, Namespace, Revocation
+from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.snapshot import Snapshot
-from keystead.plan.steps import BeginRevocation, DeleteCredential, ForgetFederation, Step, WithdrawAnnotation
-
-ALWAYS = frozenset(
-    {
-        Reason.NAMESPACE_DELETED,
-        Reason.NAMESPACE_RECREATED,
-        Reason.CLAIM_DELETED,
-        Reason.CLAIM_CHANGED,
-        Reason.DENIED,
-        Reason.APPROVAL_WITHDRAWN,
-        Reason.GRANT_DELETED,
-        Reason.FEDERATION_DELETED,
-    }
+from keystead.plan.steps import (
+    BeginRevocation,
+    DeleteCredential,
+    ForgetFederation,
+    Step,
+    WithdrawAnnotation,
+    WriteCredential,
 )
-"""Causes that no edit of the grant makes: neither a frozen grant nor the mass brake holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why trust has to go. ``by_edit``: an edit of the grant (or of labels) made it so, which the mass brake judges."""
+
+    reason: Reason
+    by_edit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
     """What remains to be done for one ledger entry that has to go."""
 
+    federation: Federation
+    cause: Cause
     steps: tuple[Step, ...]
     state: Reason
     wake: datetime.datetime | None = None
 
 
-def namespace_cause(federation: Federation, namespace: Namespace | None) -> Reason | None:
+def namespace_cause(federation: Federation, namespace: Namespace | None) -> Cause | None:
     """Why the namespace alone ends the trust."""
     if namespace is None:
-        return Reason.NAMESPACE_DELETED
+        return Cause(Reason.NAMESPACE_DELETED)
     if namespace.uid != federation.namespace_uid:
-        return Reason.NAMESPACE_RECREATED
-    return Reason.NAMESPACE_DELETED if namespace.terminating else None
+        return Cause(Reason.NAMESPACE_RECREATED)
+    return Cause(Reason.NAMESPACE_DELETED) if namespace.terminating else None
 
 
-def remove(snapshot: Snapshot, federation: Federation, cause: Reason, grant: Grant | None) -> Removal:
-    """The rest of the way from trust to nothing."""
-    steps: list[Step] = []
-    if not federation.deleting:
-        steps.append(BeginRevocation(federation.name, federation.name, federation.uid, cause))
-    namespace = snapshot.namespaces.get(federation.namespace)
-    here = namespace is not None and namespace.uid == federation.namespace_uid
-    if here and namespace is not None and namespace.terminating:
-        until = (namespace.terminating_since or snapshot.now) + snapshot.limits.finalizer_wait
-        if snapshot.waiting_finalizers.get(namespace.name, 0) and snapshot.now < until:
-            return Removal(tuple(steps), Reason.AWAITING_FINALIZERS, until)
-    elif here:
-        steps.extend(_withdraw(snapshot, federation))
-    steps.extend(_clean(snapshot, federation, retain=grant is not None and grant.revocation is Revocation.RETAIN))
-    return Removal(tuple(steps), Reason.REVOKING)
+class Removals:
+    """Plans the end of ledger entries of one grant."""
 
+    def __init__(self, snapshot: Snapshot, holdings: Holdings, grant: Grant | None) -> None:
+        self._snapshot = snapshot
+        self._holdings = holdings
+        self._retain = grant is not None and grant.revocation is Revocation.RETAIN
 
-def _withdraw(snapshot: Snapshot, federation: Federation) -> Iterator[Step]:
-    state = snapshot.identities.get(federation.identity)
-    account = snapshot.service_accounts.get((federation.namespace, federation.service_account_name))
-    # After a move to another identity the annotation names the new one, and is not this entry's to take.
-    if account is not None and account.client_id and (state is None or account.client_id == state.client_id):
+    def remove(self, federation: Federation, cause: Cause, successors: Collection[str] = ()) -> Removal:
+        """The rest of the way from trust to nothing; *successors* are client ids that serve the account from now on."""
+        snapshot, steps = self._snapshot, list[Step]()
+        if not federation.deleting:
+            steps.append(BeginRevocation(federation.name, federation.name, federation.uid, cause.reason))
+        namespace = snapshot.namespaces.get(federation.namespace)
+        if namespace is not None and namespace.uid == federation.namespace_uid:
+            if not namespace.terminating:
+                steps.extend(self._withdraw(federation, successors))
+            elif snapshot.waiting_finalizers.get(namespace.name, 0) and namespace.terminating_since is not None:
+                until = namespace.terminating_since + snapshot.limits.finalizer_wait
+                if snapshot.now < until:
+                    return Removal(federation, cause, tuple(steps), Reason.AWAITING_FINALIZERS, until)
+        steps.extend(self._clean(federation))
+        return Removal(federation, cause, tuple(steps), Reason.REVOKING)
+
+    def _withdraw(self, federation: Federation, successors: Collection[str]) -> Iterator[Step]:
+        account = self._snapshot.service_accounts.get((federation.namespace, federation.service_account_name))
+        if account is None or not account.client_id or account.client_id in successors:
+            return
+        state = self._snapshot.identities.get(federation.identity)
+        # After a move to another identity the annotation names the new one, and is not this entry's to take.
+        if state is not None and state.client_id and account.client_id != state.client_id:
+            return
+        failure = self._snapshot.failures.get(federation.name)
+        failed = failure is not None and failure.step == WithdrawAnnotation.__name__
+        if failed and failure is not None and (failure.retry_at is None or failure.retry_at > self._snapshot.now):
+            return  # a courtesy to ESO: an account that cannot be changed must not keep the trust alive
         yield WithdrawAnnotation(federation.name, federation.namespace, federation.service_account_name)
 
+    def _clean(self, federation: Federation) -> Iterator[Step]:
+        forget = ForgetFederation(federation.name, federation.name, federation.uid)
+        state = self._snapshot.identities.get(federation.identity)
+        if self._retain or (state is not None and state.problem is Reason.IDENTITY_NOT_FOUND):
+            yield forget
+            return
+        if state is None or federation.credential.name in self._snapshot.in_flight:
+            return  # the lane's answer wakes us
+        match self._holdings.of(federation):
+            case Holding.UNKNOWN:
+                return  # the first list wakes us
+            case Holding.PRESENT:
+                yield DeleteCredential(federation.name, federation.name, federation.identity, federation.credential)
+                yield forget
+            case Holding.ABSENT:
+                if state.problem is None and not self._doubtful(federation, state.listed_at):
+                    yield forget
+            case Holding.DIFFERENT:
+                yield forget  # somebody else's by now: nothing of ours is left to revoke
 
-def _clean(snapshot: Snapshot, federation: Federation, *, retain: bool) -> Iterator[Step]:
-    forget = ForgetFederation(federation.name, federation.name, federation.uid)
-    state = snapshot.identities.get(federation.identity)
-    if retain or (state is not None and state.problem is Reason.IDENTITY_NOT_FOUND):
-        yield forget
-        return
-    if state is None or not state.known or federation.credential.name in snapshot.in_flight:
-        return  # nobody knows yet what Azure holds; the next list or the lane's answer wakes us
-    held = state.named(federation.credential.name)
-    if held is not None and held.trust == federation.credential.trust:
-        failure = snapshot.failures.get(federation.name)
-        yield DeleteCredential(
-            federation.name,
-            federation.name,
-            federation.identity,
-            federation.credential,
-            failure.retry_at if failure is not None else None,
-        )
-    yield forget
+    def _doubtful(self, federation: Federation, listed_at: datetime.datetime | None) -> bool:
+        """A write whose answer never came may still have taken effect; only a later list tells."""
+        failure = self._snapshot.failures.get(federation.claim_key)
+        wrote = failure is not None and failure.step == WriteCredential.__name__
+        return failure is not None and wrote and (listed_at is None or listed_at <= failure.at)

@@ -1,7 +1,12 @@
 """Pure: what External Secrets Operator needs in a namespace, and whether what stands there already agrees.
 
 Facts (External Secrets Operator, provider azurekv): client and tenant id belong on the ServiceAccount's annotations,
-and nowhere else: a tenant in the store as well makes its default SDK fail ("multiple tenantID found").
+and nowhere else: a tenant in the store as well makes its default SDK fail ("multiple tenantID found"). Without authType
+a store means a service principal with a secret.
+
+Rules:
+- A field that is missing may be added to anybody's store; a field that says otherwise is its owner's to change.
+- A store of ours that people edited is theirs in those fields: server-side apply is never forced.
 """
 
 from dataclasses import dataclass
@@ -32,28 +37,29 @@ def judge_store(store: Store | None, vault: VaultUrl, service_account: str, cont
     differs = _differences(store, vault, service_account, controller)
     if not differs:
         return Standing(apply=False, own=store.ours)
-    if store.ours or not store.provider_managers:
+    contradicts = [(field, given, wanted) for field, given, wanted in differs if given]
+    if not contradicts or not store.provider_managers:
         return Standing(apply=True, own=store.ours)
     owners = ", ".join(store.provider_managers)
-    told = "; ".join(differs)
-    text = f"SecretStore {store.name} is owned by {owners} and says otherwise: {told}. Correct or delete it."
+    told = "; ".join(
+        f"{field} is {given}, {f'not {want}' if want else 'but has no place'}" for field, given, want in contradicts
+    )
+    text = f"SecretStore {store.name} is owned by {owners} and says otherwise: {told}. Correct it, or delete it."
     return Standing(apply=False, own=False, conflict=Reason.STORE_CONFLICT, message=text)
 
 
-def _differences(store: Store, vault: VaultUrl, service_account: str, controller: str) -> list[str]:
-    wanted = {
-        "provider": (store.provider, PROVIDER),
-        "vaultUrl": (store.vault_url.rstrip("/").lower(), str(vault)),
-        "authType": (store.auth_type, AUTH_TYPE),
-        "serviceAccountRef.name": (store.service_account_name, service_account),
-        "tenantId": (store.tenant_id, ""),
-        "controller": (store.controller, controller),
-    }
-    return [
-        f"{field} is {given or 'absent'!r}, expected {expected or 'absent'!r}"
-        for field, (given, expected) in wanted.items()
-        if given != expected
-    ]
+def _differences(store: Store, vault: VaultUrl, service_account: str, controller: str) -> list[tuple[str, str, str]]:
+    """Field, what it says, what it should say."""
+    azure = "spec.provider.azurekv"
+    compared = (
+        ("spec.provider", store.provider, PROVIDER),
+        (f"{azure}.vaultUrl", store.vault_url.rstrip("/").lower(), str(vault)),
+        (f"{azure}.authType", store.auth_type, AUTH_TYPE),
+        (f"{azure}.serviceAccountRef.name", store.service_account_name, service_account),
+        (f"{azure}.tenantId", store.tenant_id, ""),
+        ("spec.controller", store.controller, controller),
+    )
+    return [(field, given, wanted) for field, given, wanted in compared if given != wanted]
 
 
 def judge_account(account: ServiceAccount | None, client_id: str, tenant_id: str) -> Standing:
@@ -62,11 +68,12 @@ def judge_account(account: ServiceAccount | None, client_id: str, tenant_id: str
         return Standing(apply=True, own=True)
     if (account.client_id, account.tenant_id) == (client_id, tenant_id):
         return Standing(apply=False, own=account.ours)
-    if account.annotation_managers:
+    contradicts = account.client_id not in (None, "", client_id) or account.tenant_id not in (None, "", tenant_id)
+    if contradicts and account.annotation_managers:
         owners = ", ".join(account.annotation_managers)
         text = (
             f"ServiceAccount {account.name} carries workload identity annotations of {owners}: client id "
-            f"{account.client_id!r}, tenant {account.tenant_id!r}. Remove them."
+            f"{account.client_id or 'absent'}, tenant {account.tenant_id or 'absent'}. Remove them."
         )
         return Standing(apply=False, own=False, conflict=Reason.SERVICE_ACCOUNT_CONFLICT, message=text)
     return Standing(apply=True, own=account.ours)

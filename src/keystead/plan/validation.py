@@ -1,7 +1,11 @@
-"""Pure: does a grant make sense? Every problem names its field, what was given, what is allowed, and the cure."""
+"""Pure: does a grant make sense? Every problem names its field, what was given, what is allowed, and the cure.
+
+- No namespace rule at all is a problem; an empty selector is a rule, and matches every namespace as in Kubernetes.
+- An identity stands once in one grant: listed twice, or in two grants, it freezes each grant that lists it.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
@@ -9,9 +13,10 @@ from keystead.model.ids import IdentityId, VaultUrl
 from keystead.model.reasons import Reason
 from keystead.model.records import Grant
 
-_PROJECT = re.compile(r"^(c-[a-z0-9-]+:)?p-[a-z0-9]+$|^local:p-[a-z0-9]+$")
+_PROJECT = re.compile(r"^([a-z0-9][a-z0-9-]*:)?p-[a-z0-9]+$")
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+_DNS_SUBDOMAIN = re.compile(r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_TAKES_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +26,11 @@ class Problem:
     path: str
     given: str
     allowed: str
+    cure: str
     reason: Reason = Reason.GRANT_INVALID
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.given} {self.allowed}"
+        return f"{self.path}: {self.given} {self.allowed}; {self.cure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +43,23 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A grant that makes sense, parsed."""
+    """A grant that makes sense, parsed. Only :func:`check` makes one."""
 
     grant: Grant
     vault: VaultUrl
     pool: tuple[Member, ...]
 
 
-def check(grant: Grant, others: Iterable[Grant]) -> Validated | tuple[Problem, ...]:
+def check(grant: Grant, others: Sequence[Grant]) -> Validated | tuple[Problem, ...]:
     """The parsed grant, or all its problems at once."""
     problems = [*_namespace_problems(grant), *_pool_problems(grant, others), *_other_problems(grant)]
     vault: VaultUrl | None = None
     try:
         vault = VaultUrl.parse(grant.vault_url)
     except ValueError as error:
-        problems.append(Problem("spec.vault.url", repr(grant.vault_url), str(error)))
+        problems.append(
+            Problem("spec.vault.url", repr(grant.vault_url), str(error), "copy the vault's URI from its Azure overview")
+        )
     if problems or vault is None:
         return tuple(problems)
     pool = tuple(Member(IdentityId.parse(each.resource_id), each.reserved_slots) for each in grant.identities)
@@ -61,66 +69,68 @@ def check(grant: Grant, others: Iterable[Grant]) -> Validated | tuple[Problem, .
 def _namespace_problems(grant: Grant) -> Iterator[Problem]:
     rule = grant.namespaces
     if rule.selector is None and not rule.names and not rule.rancher_projects:
-        yield Problem(
-            "spec.namespaces",
-            "nothing",
-            "allows nothing: give selector, names or rancherProjects (selector: {} is every namespace)",
-        )
+        cure = "give selector, names or rancherProjects (selector: {} is every namespace)"
+        yield Problem("spec.namespaces", "no rule", "allows nothing", cure)
     for index, name in enumerate(rule.names):
         if not _DNS_LABEL.match(name):
-            yield Problem(f"spec.namespaces.names[{index}]", repr(name), "is not a namespace's name")
+            path = f"spec.namespaces.names[{index}]"
+            yield Problem(path, repr(name), "is not a namespace's name", "patterns are not allowed; use selector")
     for index, project in enumerate(rule.rancher_projects):
         if not _PROJECT.match(project):
-            yield Problem(
-                f"spec.namespaces.rancherProjects[{index}]",
-                repr(project),
-                "is not a project: give c-xxxxx:p-xxxxx or p-xxxxx",
-            )
+            path = f"spec.namespaces.rancherProjects[{index}]"
+            yield Problem(path, repr(project), "is not a Rancher project's id", "give c-xxxxx:p-xxxxx or p-xxxxx")
     for index, requirement in enumerate(rule.selector.match_expressions if rule.selector else ()):
         path = f"spec.namespaces.selector.matchExpressions[{index}]"
-        if requirement.operator not in _OPERATORS:
-            yield Problem(f"{path}.operator", repr(requirement.operator), f"is not one of {', '.join(_OPERATORS)}")
-        elif (requirement.operator in ("In", "NotIn")) != bool(requirement.values):
-            yield Problem(
-                f"{path}.values", repr(list(requirement.values)), "must be given with In and NotIn, and only with them"
-            )
+        takes_values = _TAKES_VALUES.get(requirement.operator)
+        if takes_values is None:
+            cure = f"use one of {', '.join(_TAKES_VALUES)}"
+            yield Problem(f"{path}.operator", repr(requirement.operator), "is not an operator", cure)
+        elif takes_values != bool(requirement.values):
+            allowed = f"does not go with operator {requirement.operator}"
+            cure = "give values with In and NotIn, and only with them"
+            yield Problem(f"{path}.values", repr(list(requirement.values)), allowed, cure)
 
 
 def _pool_problems(grant: Grant, others: Iterable[Grant]) -> Iterator[Problem]:
     if not grant.identities:
-        yield Problem("spec.identities", "no identity", "has no slot to give: name at least one user-assigned identity")
-    elsewhere = {_key(each.resource_id): other.name for other in others for each in other.identities}
+        cure = "name at least one user-assigned identity"
+        yield Problem("spec.identities", "no identity", "has no slot to give", cure)
+    elsewhere: dict[str, str] = {}
+    for other in sorted((each for each in others if not each.deleting), key=lambda each: each.name):
+        for each in other.identities:
+            elsewhere.setdefault(_key(each.resource_id), other.name)
     seen: dict[str, int] = {}
     for index, member in enumerate(grant.identities):
-        path = f"spec.identities[{index}]"
+        path, given = f"spec.identities[{index}].resourceId", repr(member.resource_id)
         try:
             key = IdentityId.parse(member.resource_id).key
         except ValueError as error:
-            yield Problem(f"{path}.resourceId", repr(member.resource_id), str(error))
+            yield Problem(path, given, str(error), "see `az identity show --query id`")
             continue
         if key in seen:
-            yield Problem(
-                f"{path}.resourceId",
-                repr(member.resource_id),
-                f"stands at spec.identities[{seen[key]}] already: name it once",
-            )
+            yield Problem(path, given, f"stands at spec.identities[{seen[key]}] already", "name it once")
         seen.setdefault(key, index)
         if key in elsewhere:
-            yield Problem(
-                f"{path}.resourceId",
-                repr(member.resource_id),
-                f"stands in VaultGrant {elsewhere[key]} too: leave each identity in one grant only",
-                Reason.IDENTITY_SHARED,
-            )
+            allowed, cure = f"stands in VaultGrant {elsewhere[key]} too", "leave each identity in one grant only"
+            yield Problem(path, given, allowed, cure, Reason.IDENTITY_SHARED)
         if not 0 <= member.reserved_slots <= CREDENTIALS_PER_IDENTITY:
-            yield Problem(
-                f"{path}.reservedSlots", str(member.reserved_slots), f"is not between 0 and {CREDENTIALS_PER_IDENTITY}"
-            )
+            path = f"spec.identities[{index}].reservedSlots"
+            cure = f"give a number from 0 to {CREDENTIALS_PER_IDENTITY}"
+            yield Problem(path, str(member.reserved_slots), "is not a number of slots on an identity", cure)
 
 
 def _other_problems(grant: Grant) -> Iterator[Problem]:
     if grant.max_claims_per_namespace < 1:
-        yield Problem("spec.maxClaimsPerNamespace", str(grant.max_claims_per_namespace), "must be at least 1")
+        path = "spec.maxClaimsPerNamespace"
+        yield Problem(path, str(grant.max_claims_per_namespace), "allows no claim", "give a number from 1")
+    names = {
+        "serviceAccountName": grant.template.service_account_name,
+        "secretStoreName": grant.template.secret_store_name,
+    }
+    for field, name in names.items():
+        if not _DNS_SUBDOMAIN.match(name):
+            cure = "use lower-case letters, digits, '-' and '.'"
+            yield Problem(f"spec.template.{field}", repr(name), "is not a Kubernetes name", cure)
 
 
 def _key(resource_id: str) -> str:

@@ -1,43 +1,91 @@
 """Pure: when to prove an exchange, and what its codes mean.
 
-The first try comes only after the propagation wait, since Entra remembers a refusal for minutes. After a refusal the
-next tries come ever more slowly; a verified Federation is proven again once a heartbeat, spread by its name.
+- The first try comes only after the propagation wait, since Entra remembers a refusal for minutes.
+- After a refusal the next tries come ever more slowly, the sooner the likelier the code heals by itself.
+- A verified Federation is proven again once a heartbeat, spread by its name.
+- A proof older than the credential it was made with (deleted in Azure, written again) is none.
 """
 
 import datetime
 import hashlib
+from dataclasses import dataclass
 
-from keystead.model.conditions import ConditionType, Status, find
-from keystead.model.reasons import Reason
+from keystead.model.conditions import Condition, ConditionType, Status, find
+from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.model.records import Exchange, Federation
 from keystead.plan.snapshot import Limits, Snapshot
 
-CODES: dict[str, Reason] = {
-    "AADSTS50027": Reason.EXCHANGE_REFUSED,
-    "AADSTS50166": Reason.ISSUER_UNREACHABLE,
-    "AADSTS501661": Reason.ISSUER_UNREACHABLE,
-    "AADSTS700016": Reason.CLIENT_UNKNOWN,
-    "AADSTS70021": Reason.SUBJECT_MISMATCH,
-    "AADSTS700211": Reason.ISSUER_MISMATCH,
-    "AADSTS700212": Reason.AUDIENCE_MISMATCH,
-    "AADSTS700213": Reason.SUBJECT_MISMATCH,
-    "AADSTS7002138": Reason.CASE_MISMATCH,
-    "AADSTS70025": Reason.SUBJECT_MISMATCH,
-    "AADSTS700027": Reason.ISSUER_UNREACHABLE,
-    "AADSTS90002": Reason.TENANT_UNKNOWN,
-    "AADSTS90061": Reason.ISSUER_UNREACHABLE,
-    "Forbidden": Reason.VAULT_FORBIDDEN,
-    "ForbiddenByRbac": Reason.VAULT_FORBIDDEN,
-    "Unreachable": Reason.VAULT_UNREACHABLE,
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code says, and whether waiting helps."""
+
+    reason: Reason
+    heals: bool
+
+
+_YES, _NO = True, False
+CODES: dict[str, Meaning] = {
+    # Entra. A credential that is not known yet looks like one that is wrong: these heal while it propagates.
+    "AADSTS70021": Meaning(Reason.SUBJECT_MISMATCH, _YES),
+    "AADSTS70025": Meaning(Reason.SUBJECT_MISMATCH, _YES),
+    "AADSTS700213": Meaning(Reason.SUBJECT_MISMATCH, _YES),
+    "AADSTS7002131": Meaning(Reason.SUBJECT_MISMATCH, _YES),
+    "AADSTS700211": Meaning(Reason.ISSUER_MISMATCH, _YES),
+    "AADSTS7002121": Meaning(Reason.AUDIENCE_MISMATCH, _YES),
+    "AADSTS700212": Meaning(Reason.AUDIENCE_MISMATCH, _YES),
+    "AADSTS700016": Meaning(Reason.CLIENT_UNKNOWN, _YES),
+    "AADSTS7002138": Meaning(Reason.CASE_MISMATCH, _NO),
+    "AADSTS90002": Meaning(Reason.TENANT_UNKNOWN, _NO),
+    # Entra reads the issuer's documents over the internet; an outage there passes, a missing key does not.
+    "AADSTS50166": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
+    "AADSTS501661": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
+    "AADSTS90061": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
+    "AADSTS700027": Meaning(Reason.ISSUER_UNREACHABLE, _NO),
+    # The assertion itself.
+    "AADSTS50027": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS5002727": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS700024": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS70023": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS700222": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS700223": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS700238": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS70011": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    "AADSTS500011": Meaning(Reason.EXCHANGE_REFUSED, _NO),
+    # Key Vault. A role assignment may take ten minutes to work.
+    "Forbidden": Meaning(Reason.VAULT_FORBIDDEN, _YES),
+    "ForbiddenByRbac": Meaning(Reason.VAULT_FORBIDDEN, _YES),
+    "ForbiddenByPolicy": Meaning(Reason.VAULT_FORBIDDEN, _NO),
+    "ForbiddenByFirewall": Meaning(Reason.VAULT_UNREACHABLE, _NO),
+    "ForbiddenByConnection": Meaning(Reason.VAULT_UNREACHABLE, _NO),
+    "Unauthorized": Meaning(Reason.VAULT_FORBIDDEN, _NO),
+    "Unreachable": Meaning(Reason.VAULT_UNREACHABLE, _YES),
 }
-"""Entra's and Key Vault's codes; what is not listed is EXCHANGE_REFUSED."""
+"""Entra's and Key Vault's codes (Microsoft Learn: Entra authentication error codes, Key Vault REST error codes)."""
 
-_FIRST_RETRY = datetime.timedelta(seconds=20)
+_UNLISTED = Meaning(Reason.EXCHANGE_REFUSED, _YES)
+_REASONS = {str(reason): reason for reason in Reason}
+
+_FIRST_RETRY = {_YES: datetime.timedelta(seconds=30), _NO: datetime.timedelta(minutes=2)}
 _LAST_RETRY = datetime.timedelta(minutes=10)
+_USUAL_WAIT = datetime.timedelta(seconds=20)
 
 
-def reason_of(exchange: Exchange) -> Reason:
-    return Reason.VERIFIED if exchange.ok else CODES.get(exchange.code, Reason.EXCHANGE_REFUSED)
+def meaning(exchange: Exchange) -> Meaning:
+    """Of a failed exchange's code; a reason of ours stands for itself."""
+    known = CODES.get(exchange.code)
+    if known is not None:
+        return known
+    ours = _REASONS.get(exchange.code)
+    return Meaning(ours, CATALOGUE[ours].heals) if ours is not None else _UNLISTED
+
+
+def proves_nothing(exchange: Exchange) -> bool:
+    """The exchange failed for want of an answer: nothing is known against what was proven before."""
+    if exchange.ok:
+        return False
+    found = meaning(exchange)
+    return found.heals and CATALOGUE[found.reason].severity is Severity.TROUBLE and exchange.code not in CODES
 
 
 def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:
@@ -49,35 +97,47 @@ def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:
 
 
 def verified_at(snapshot: Snapshot, federation: Federation) -> datetime.datetime | None:
-    """When the exchange was last proven; one later failure does not undo it."""
+    """When the exchange was last proven with the credential that stands; a later failure does not undo it."""
+    proven = federation.verified_at
     seen = snapshot.exchanges.get(federation.name)
-    if seen is not None and seen.ok and (federation.verified_at is None or seen.at > federation.verified_at):
-        return seen.at
-    return federation.verified_at
+    if seen is not None and seen.ok and (proven is None or seen.at > proven):
+        proven = seen.at
+    federated = _federated(federation)
+    if proven is not None and federated is not None and proven < federated.last_transition_time:
+        return None
+    return proven
 
 
 def federated_since(federation: Federation) -> datetime.datetime | None:
     """When the ledger first said that Azure holds the credential."""
-    condition = find(federation.conditions, ConditionType.FEDERATED)
+    condition = _federated(federation)
     return condition.last_transition_time if condition is not None and condition.status is Status.TRUE else None
+
+
+def _federated(federation: Federation) -> Condition | None:
+    return find(federation.conditions, ConditionType.FEDERATED)
 
 
 def due(snapshot: Snapshot, federation: Federation) -> datetime.datetime:
     """When the next exchange may be tried."""
     limits = snapshot.limits
     proven, last = verified_at(snapshot, federation), newest(snapshot, federation)
-    if proven is not None and (last is None or last.ok):
-        return proven + limits.heartbeat * _spread(federation.name)
     ready = (federated_since(federation) or snapshot.now) + limits.propagation_wait
-    if last is None or last.ok:
+    if proven is not None:
+        ready = proven + limits.heartbeat * _spread(federation.name)
+    if last is None or last.ok or (proven is not None and last.at < proven):
         return ready
-    return max(ready, last.at + _retry(last.at - ready, limits))
+    if proven is None and last.at < ready - limits.propagation_wait:
+        return ready  # a refusal from before the credential was written again
+    start = min(ready, last.at)
+    return max(last.at + _retry(last, last.at - start, limits), ready if proven is None else last.at)
 
 
-def _retry(failing_for: datetime.timedelta, limits: Limits) -> datetime.timedelta:
-    # The wait doubles with the time it has failed, without a count that a restart would lose.
-    scale = limits.propagation_wait / datetime.timedelta(seconds=20)
-    return min(_LAST_RETRY, max(_FIRST_RETRY * min(scale, 1.0), failing_for))
+def _retry(last: Exchange, failing_for: datetime.timedelta, limits: Limits) -> datetime.timedelta:
+    # The wait doubles with the time it has failed, without a count that a restart would lose. Where the operator's
+    # waits are shortened as a whole (the sandbox's clock), so are these.
+    scale = min(1.0, limits.propagation_wait / _USUAL_WAIT)
+    return min(_LAST_RETRY * scale, max(_FIRST_RETRY[meaning(last).heals] * scale, failing_for))
 
 
 def _spread(name: str) -> float:

@@ -1,0 +1,72 @@
+"""Pure: why a ledger entry has to go, if it has to.
+
+- What no edit of the grant can cause comes first: namespace, claim, denial. These end trust even under a frozen grant.
+- An invalid grant freezes the rest: the ledger is the last good state.
+- An approval that an edit of the grant made void (another vault, review required from now on) is the edit's doing.
+"""
+
+from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
+from keystead.model.reasons import Reason
+from keystead.model.records import Federation, Grant
+from keystead.plan.admission import Admission
+from keystead.plan.holdings import Holding, Holdings
+from keystead.plan.removal import Cause, namespace_cause
+from keystead.plan.snapshot import Snapshot
+
+
+class Causes:
+    """Judges the ledger entries of one grant."""
+
+    def __init__(self, snapshot: Snapshot, holdings: Holdings, grant: Grant | None, *, frozen: bool) -> None:
+        self._snapshot = snapshot
+        self._holdings = holdings
+        self._grant = grant
+        self._frozen = frozen
+        self._approvals = {each.name for each in snapshot.approvals if not each.deleting}
+        self._vacating = {
+            each.identity
+            for each in (*snapshot.federations, *snapshot.other_federations)
+            if each.deleting and holdings.of(each) is Holding.PRESENT
+        }
+
+    def of(self, federation: Federation, admission: Admission | None) -> Cause | None:
+        """Why this entry has to go; ``None`` when it stays."""
+        cause = self._outside(federation, admission)
+        if cause is None and federation.deleting:
+            return Cause(Reason.FEDERATION_DELETED)
+        if cause is not None or self._frozen or admission is None:
+            return cause
+        if not admission.allowed:
+            return Cause(admission.reason, by_edit=True)
+        if admission.review is not None and not admission.review.passed:
+            return Cause(Reason.APPROVAL_WITHDRAWN, by_edit=self._voided_by_edit(federation))
+        if self._displaced(federation):
+            return Cause(Reason.IDENTITY_FULL)
+        return None
+
+    def _outside(self, federation: Federation, admission: Admission | None) -> Cause | None:
+        """Causes that no edit of a living grant makes."""
+        gone = namespace_cause(federation, self._snapshot.namespaces.get(federation.namespace))
+        if gone is not None:
+            return gone
+        if self._grant is None:
+            return Cause(Reason.GRANT_DELETED)
+        if admission is None or admission.claim.deleting:
+            return Cause(Reason.CLAIM_DELETED)
+        if admission.service_account != federation.service_account_name and not federation.deleting:
+            return Cause(Reason.CLAIM_CHANGED)
+        if admission.review is not None and admission.review.denied:
+            return Cause(Reason.DENIED)
+        return None
+
+    def _voided_by_edit(self, federation: Federation) -> bool:
+        return not federation.approval_name or federation.approval_name in self._approvals
+
+    def _displaced(self, federation: Federation) -> bool:
+        """Others took the slot between our ledger entry and our write: a place on another identity is needed."""
+        state = self._snapshot.identities.get(federation.identity)
+        if state is None or self._holdings.of(federation) is not Holding.ABSENT:
+            return False
+        if federation.credential.name in self._snapshot.in_flight or federation.identity in self._vacating:
+            return False
+        return state.full or len(state.credentials) >= CREDENTIALS_PER_IDENTITY
