@@ -1,1 +1,1 @@
-"""Emulated Azure Key Vault: secrets, behind challenge, audience check and Azure RBAC."""
+"""Key Vault: the data plane of vaults under Azure RBAC."""

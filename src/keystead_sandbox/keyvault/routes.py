@@ -1,210 +1,211 @@
-"""What a vault serves: secrets, their versions and lists, and soft-deleted ones."""
+"""What NAME.vault.azure.net serves here: secrets, deleted secrets, and the challenge before them.
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+- The checks come in this order: vault, token, api-version, throttling, name, role, body, existence. So a caller
+  without a role learns nothing about what exists.
+- The ``WWW-Authenticate`` parameters are separated by a comma and a space: the Go SDK splits at the space.
+- The journal learns the vault and the secret's name, never a value.
+"""
 
-import msgspec
+import itertools
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import quote
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keystead_sandbox.buckets import Limit
-from keystead_sandbox.entra.tokens import Caller, TokenAuthority
-from keystead_sandbox.keyvault import rules
-from keystead_sandbox.keyvault.errors import Refusal, bad_audience, bad_parameter, challenge, not_found
-from keystead_sandbox.keyvault.state import bundle, find, moment, readable
-from keystead_sandbox.world import DeletedSecret, Vault, World
+from keystead_sandbox.entra.tokens import STS, Caller, Fault, TokenAuthority, TokenRefusedError
+from keystead_sandbox.keyvault import errors, rules
+from keystead_sandbox.keyvault.state import Secrets, trace
+from keystead_sandbox.world import Vault, World
 
-Handler = Callable[[Request, Vault, Caller], Awaitable[Response]]
-_PAGE = 25
-_EMPTY = 204
+_LOGIN = "https://login.microsoftonline.com"
+_RESOURCE = "https://vault.azure.net"
+_HTTPS_PORT = 443
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request whose caller is known and may do what it asks."""
+
+    request: Request
+    secrets: Secrets
+    name: str
+    version: str
+
+
+_Handler: TypeAlias = Callable[[_Call], Awaitable[Response]]
 
 
 def keyvault_app(world: World, authority: TokenAuthority) -> Starlette:
-    """The ASGI app for all vaults; which one is the request's host."""
-    service = _Service(world, authority)
-    guarded = service.guarded
-    return Starlette(
-        routes=[
-            Route("/secrets", guarded(service.list_secrets)),
-            Route("/secrets/", guarded(service.list_secrets)),
-            Route("/secrets/{name}/versions", guarded(service.list_versions)),
-            Route("/secrets/{name}", guarded(service.secret), methods=["GET", "PUT", "PATCH", "DELETE"]),
-            Route("/secrets/{name}/", guarded(service.secret), methods=["GET", "PATCH"]),
-            Route("/secrets/{name}/{version}", guarded(service.secret), methods=["GET", "PATCH"]),
-            Route("/deletedsecrets", guarded(service.list_deleted)),
-            Route("/deletedsecrets/{name}", guarded(service.deleted), methods=["GET", "DELETE"]),
-            Route("/deletedsecrets/{name}/recover", guarded(service.recover), methods=["POST"]),
-        ],
-    )
+    """The ASGI app of every vault; the Host header says which."""
+    service = _KeyVault(world, authority)
+    table: list[tuple[str, str, str, _Handler]] = [
+        ("GET", "/secrets", rules.READ_METADATA, service.list_secrets),
+        ("GET", "/secrets/{name}/versions", rules.READ_METADATA, service.list_versions),
+        ("GET", "/secrets/{name}", rules.READ, service.get),
+        ("GET", "/secrets/{name}/{version}", rules.READ, service.get),
+        ("PUT", "/secrets/{name}", rules.SET, service.set),
+        ("PATCH", "/secrets/{name}", rules.UPDATE, service.update),
+        ("PATCH", "/secrets/{name}/{version}", rules.UPDATE, service.update),
+        ("DELETE", "/secrets/{name}", rules.DELETE, service.delete),
+        ("GET", "/deletedsecrets", rules.READ_METADATA, service.list_deleted),
+        ("GET", "/deletedsecrets/{name}", rules.READ_METADATA, service.get_deleted),
+        ("POST", "/deletedsecrets/{name}/recover", rules.RECOVER, service.recover),
+        ("DELETE", "/deletedsecrets/{name}", rules.PURGE, service.purge),
+    ]
+    routes = [
+        Route(spelling, service.answering(action, handler), methods=[method])
+        for method, path, action, handler in table
+        for spelling in (path, f"{path}/")  # clients without a version ask with a slash at the end
+    ]
+    routes.append(Route("/{kind}/{rest:path}", service.answering("", service.nothing), methods=["GET", "PUT", "POST"]))
+    routes.append(Route("/{kind}", service.answering("", service.nothing), methods=["GET"]))
+    return Starlette(routes=routes)
 
 
-class _Service:
+class _KeyVault:
+    """One handler per operation."""
+
     def __init__(self, world: World, authority: TokenAuthority) -> None:
         self._world = world
         self._authority = authority
+        self._numbers = itertools.count(1)
 
-    def guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Vault, token, version and throttle before anything else."""
+    def answering(self, action: str, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+        """*handler* behind the checks that every operation shares; *action* is the data action it needs."""
 
-        async def guard(request: Request) -> Response:
-            note: dict[str, Any] = {"detail": {}, "caller": "", "code": ""}
+        async def answer(request: Request) -> Response:
+            note = {"code": "", "caller": "", "detail": {}}
             request.state.note = note
+            vault = self._world.vault_of_host(_host(request))
             try:
-                vault, caller = self._admit(request)
-                note["caller"] = caller.name
-                rules.check_version(request.query_params.get("api-version"))
-                self._throttle(vault)
-                response = await handler(request, vault, caller)
-            except Refusal as refusal:
-                note["code"] = refusal.inner or refusal.code
-                response = refusal.response()
-            response.headers["x-ms-keyvault-service-version"] = "1.9.2000.1"
-            response.headers["x-ms-request-id"] = self._world.new_id("request")
+                if vault is None:
+                    raise errors.no_such_vault(_host(request))
+                response = await handler(self._admit(request, vault, action))
+            except errors.RefusedError as refused:
+                note["code"] = refused.inner or refused.code
+                response = JSONResponse(refused.wire(), status_code=refused.status)
+                if refused.retry_after:
+                    response.headers["Retry-After"] = str(refused.retry_after)
+                if refused.status == 401 and vault is not None:  # noqa: PLR2004 - HTTP's Unauthorized
+                    response.headers["WWW-Authenticate"] = (
+                        f'Bearer authorization="{_LOGIN}/{vault.tenant_id}", resource="{_RESOURCE}"'
+                    )
+            self._decorate(request, response, vault)
             return response
 
-        return guard
+        return answer
 
-    def _admit(self, request: Request) -> tuple[Vault, Caller]:
-        vault = self._world.vault_of_host(request.headers["host"])
-        if vault is None:
-            raise Refusal(404, "VaultNotFound", "The vault does not exist.")
+    def _admit(self, request: Request, vault: Vault, action: str) -> _Call:
+        caller = self._caller(request, vault)
+        request.state.note["caller"] = caller.name
+        name = str(request.path_params.get("name", ""))
+        request.state.note["detail"] = {"vault": vault.name, **({"secret": name[:127]} if name else {})}
+        rules.check_version(request.query_params.get("api-version", ""))
+        limit = Limit(self._world.rules.vault_capacity, self._world.rules.vault_refill)
+        refusal = self._world.buckets.take([(("vault", vault.name.lower()), limit)])
+        if refusal is not None:
+            raise errors.throttled(vault, max(1, math.ceil(self._world.clock.to_wall_seconds(refusal.wait))))
+        if name:
+            rules.check_name(name)
+        resource = f"{vault.resource_id}/secrets/{name}" if name else vault.resource_id
+        if action and not self._world.may(caller.object_id, action, resource, data=True):
+            raise errors.forbidden(caller, action, resource, vault)
+        base = f"https://{_host(request)}"
+        return _Call(request, Secrets(self._world, vault, base), name, str(request.path_params.get("version", "")))
+
+    def _caller(self, request: Request, vault: Vault) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise challenge(vault.tenant_id)
-        caller = self._authority.verify(token, rules.AUDIENCES)
-        if caller is None or caller.tenant_id != vault.tenant_id:
-            raise bad_audience(vault.tenant_id, self._authority.audience_of(token) or "unreadable")
-        return vault, caller
+        if scheme.lower() != "bearer" or not token.strip():
+            raise errors.unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
+        try:
+            return self._authority.check(token.strip(), rules.AUDIENCES, vault.tenant_id)
+        except TokenRefusedError as refused:
+            if refused.fault is Fault.AUDIENCE:
+                text = f"AKV10022: Invalid audience. Expected {_RESOURCE}, found: {refused.found}."
+            elif refused.fault is Fault.ISSUER:
+                text = f"AKV10032: Invalid issuer. Expected one of {STS}{vault.tenant_id}/, found {refused.found}."
+            else:
+                # Key Vault's own wording for these is not known; the fault's name is ours.
+                text = f"Error validating token: {refused.fault}."
+            raise errors.unauthorized(text) from None
 
-    def _throttle(self, vault: Vault) -> None:
-        limits = self._world.rules
-        refused = self._world.buckets.take([(("vault", vault.name), Limit(limits.vault_capacity, limits.vault_refill))])
-        if refused is not None:
-            seconds = max(1, round(self._world.clock.to_wall_seconds(refused.wait)))
-            raise Refusal(
-                429,
-                "Throttled",
-                "Request was not processed because too many requests were received.",
-                headers={"Retry-After": str(seconds)},
-            )
+    def _decorate(self, request: Request, response: Response, vault: Vault | None) -> None:
+        """Headers that every answer of a vault carries."""
+        response.headers["Content-Type"] = "application/json; charset=utf-8"
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["x-ms-keyvault-region"] = vault.location if vault is not None else "none"
+        response.headers["x-ms-keyvault-service-version"] = "1.9.0.0"
+        response.headers["x-ms-keyvault-network-info"] = "conn_type=Ipv4;addr=127.0.0.1;act_addr_fam=InterNetwork;"
+        response.headers["x-ms-request-id"] = trace(self._world, next(self._numbers))
+        if "x-ms-client-request-id" in request.headers:
+            response.headers["x-ms-client-request-id"] = request.headers["x-ms-client-request-id"]
 
-    async def list_secrets(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        rules.authorise(self._world, vault, caller, rules.LIST)
-        items = [
-            bundle(vault, name, found[-1], value=False, versioned=False)
-            for name, found in sorted(vault.secrets.items())
-        ]
-        return _page(request, items)
+    # Secrets -----------------------------------------------------------------------------------------------------
 
-    async def list_versions(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        name = request.path_params["name"]
-        rules.authorise(self._world, vault, caller, rules.LIST, name)
-        versions = vault.secrets.get(name.lower(), [])
-        return _page(request, [bundle(vault, name, each, value=False) for each in versions])
+    async def get(self, call: _Call) -> Response:
+        held = call.secrets.read(call.name, call.version)
+        return JSONResponse(call.secrets.bundle(call.name, held, value=True))
 
-    async def secret(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        name, version = request.path_params["name"], request.path_params.get("version", "")
-        rules.check_name(name)
-        match request.method:
-            case "PUT":
-                return await self._set(request, vault, caller, name)
-            case "PATCH":
-                return await self._update(request, vault, caller, name, version)
-            case "DELETE":
-                return self._delete(vault, caller, name)
-        rules.authorise(self._world, vault, caller, rules.GET, name)
-        return JSONResponse(bundle(vault, name, readable(find(vault, name, version)), value=True))
+    async def set(self, call: _Call) -> Response:
+        new = rules.read_new(await call.request.body())
+        return JSONResponse(call.secrets.bundle(call.name, call.secrets.set(call.name, new), value=True))
 
-    async def _set(self, request: Request, vault: Vault, caller: Caller, name: str) -> Response:
-        rules.authorise(self._world, vault, caller, rules.SET, name)
-        if name.lower() in vault.deleted:
-            text = f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused."
-            raise Refusal(409, "Conflict", text, inner="ObjectIsDeletedButRecoverable")
-        body = await _body(request)
-        value = body.get("value")
-        if not isinstance(value, str) or len(value.encode()) > rules.LONGEST_VALUE:
-            raise bad_parameter("Parameter 'value' must be a string of at most 25k bytes.")
-        version = self._world.set_secret(vault, name, value)
-        _change(version, body)
-        return JSONResponse(bundle(vault, name, version, value=True))
+    async def update(self, call: _Call) -> Response:
+        change = rules.read_change(await call.request.body())
+        held = call.secrets.update(call.name, call.version, change)
+        return JSONResponse(call.secrets.bundle(call.name, held, value=False))
 
-    async def _update(self, request: Request, vault: Vault, caller: Caller, name: str, version: str) -> Response:
-        rules.authorise(self._world, vault, caller, rules.SET, name)
-        found = find(vault, name, version)
-        _change(found, await _body(request))
-        found.updated = self._world.clock.wall()
-        return JSONResponse(bundle(vault, name, found, value=False))
+    async def delete(self, call: _Call) -> Response:
+        return JSONResponse(call.secrets.delete(call.name))
 
-    def _delete(self, vault: Vault, caller: Caller, name: str) -> Response:
-        rules.authorise(self._world, vault, caller, rules.DELETE, name)
-        find(vault, name, "")
-        vault.deleted[name.lower()] = DeletedSecret(vault.secrets.pop(name.lower()), self._world.clock.wall())
-        return JSONResponse(self._deleted_bundle(vault, name))
+    async def list_secrets(self, call: _Call) -> Response:
+        return _paged(call, call.secrets.page)
 
-    async def list_deleted(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        rules.authorise(self._world, vault, caller, rules.LIST)
-        return _page(request, [self._deleted_bundle(vault, name) for name in sorted(vault.deleted)])
+    async def list_versions(self, call: _Call) -> Response:
+        return _paged(call, lambda after, size: call.secrets.version_page(call.name, after, size))
 
-    async def deleted(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        name = request.path_params["name"]
-        if name.lower() not in vault.deleted:
-            raise not_found(name)
-        if request.method == "DELETE":
-            rules.authorise(self._world, vault, caller, rules.DELETE, name)
-            del vault.deleted[name.lower()]
-            return Response(status_code=_EMPTY)
-        rules.authorise(self._world, vault, caller, rules.LIST, name)
-        return JSONResponse(self._deleted_bundle(vault, name))
+    # Deleted secrets ---------------------------------------------------------------------------------------------
 
-    async def recover(self, request: Request, vault: Vault, caller: Caller) -> Response:
-        name = request.path_params["name"]
-        rules.authorise(self._world, vault, caller, rules.SET, name)
-        if name.lower() not in vault.deleted:
-            raise not_found(name)
-        vault.secrets[name.lower()] = vault.deleted.pop(name.lower()).versions
-        return JSONResponse(bundle(vault, name, find(vault, name, ""), value=False))
+    async def get_deleted(self, call: _Call) -> Response:
+        return JSONResponse(call.secrets.deleted_bundle(call.name))
 
-    def _deleted_bundle(self, vault: Vault, name: str) -> dict[str, Any]:
-        gone = vault.deleted[name.lower()]
-        at = int(gone.deleted.timestamp())
-        return {
-            **bundle(vault, name, gone.versions[-1], value=False, versioned=False),
-            "recoveryId": f"https://{vault.name}.vault.azure.net/deletedsecrets/{name}",
-            "deletedDate": at,
-            "scheduledPurgeDate": at + 90 * 86400,
-        }
+    async def list_deleted(self, call: _Call) -> Response:
+        return _paged(call, call.secrets.deleted_page)
+
+    async def recover(self, call: _Call) -> Response:
+        return JSONResponse(call.secrets.recover(call.name))
+
+    async def purge(self, call: _Call) -> Response:
+        call.secrets.purge(call.name)
+        return Response(status_code=204)
+
+    async def nothing(self, call: _Call) -> Response:
+        """Keys, certificates and whatever else; only a known caller is told."""
+        raise errors.not_served(str(call.request.path_params["kind"]))
 
 
-def _page(request: Request, items: Sequence[dict[str, Any]]) -> Response:
-    size = request.query_params.get("maxresults", str(_PAGE))
-    if not size.isdigit() or not 1 <= int(size) <= _PAGE:
-        raise bad_parameter(f"Parameter 'maxresults' must be between 1 and {_PAGE}, and not {size}.")
-    start = int(request.query_params.get("$skiptoken", "0") or 0)
-    end = start + int(size)
+def _paged(call: _Call, page: Callable[[str, int], tuple[list[dict[str, object]], str]]) -> Response:
+    query = call.request.query_params
+    token, size = query.get("$skiptoken", ""), rules.page_size(query.get("maxresults", ""))
+    items, following = page(rules.skipped(token), size)
     link = None
-    if end < len(items):
-        host = request.headers["host"].partition(":")[0]
-        version = request.query_params["api-version"]
-        link = f"https://{host}:443{request.url.path}?api-version={version}&$skiptoken={end}&maxresults={size}"
-    return JSONResponse({"value": list(items[start:end]), "nextLink": link})
+    if following:
+        host = _host(call.request)
+        # Key Vault writes the port out, even the usual one.
+        authority = host if ":" in host else f"{host}:{_HTTPS_PORT}"
+        link = (
+            f"https://{authority}{call.request.url.path}?api-version={query['api-version']}"
+            f"&$skiptoken={quote(rules.skip_token(following))}&maxresults={size}"
+        )
+    return JSONResponse({"value": items, "nextLink": link})
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = msgspec.json.decode(await request.body())
-    except msgspec.DecodeError:
-        body = None
-    if not isinstance(body, dict):
-        raise bad_parameter("The request body is not a JSON object.")
-    return body
-
-
-def _change(version: Any, body: dict[str, Any]) -> None:
-    attributes = body.get("attributes") or {}
-    version.enabled = bool(attributes.get("enabled", version.enabled))
-    version.not_before = moment(attributes.get("nbf")) or version.not_before
-    version.expires = moment(attributes.get("exp")) or version.expires
-    version.content_type = str(body.get("contentType", version.content_type) or "")
-    version.tags = dict(body.get("tags", version.tags) or {})
+def _host(request: Request) -> str:
+    return request.headers.get("host", "").lower().removesuffix(f":{_HTTPS_PORT}")
