@@ -3,7 +3,8 @@
 Rules:
 - Level-triggered: the agenda holds keys; created, changed, restarted and repaired all run the same pass.
 - An ExternalSecret is ours when a store that it names exists with our class, and none that it names has another.
-- A store that turns Ready wakes the ExternalSecrets that name it at once, their back-off forgotten.
+- A store that turns Ready wakes the ExternalSecrets that name it at once, their back-off forgotten. Before its first
+  condition they wait without complaint.
 - Our own status writes wake nobody.
 - A pass that fails in a way nobody foresaw is logged by its type alone, and backs off.
 """
@@ -231,8 +232,9 @@ class Engine:
             self.agenda.forget(key)
             self.agenda.add(key, urgent=True)
         became_ready = new is not None and new.ready and not (old is not None and old.ready)
+        first_judged = new is not None and new.judged and not (old is not None and old.judged)
         known_differently = old is None or new is None or old.spec != new.spec
-        if became_ready or known_differently:
+        if became_ready or first_judged or known_differently:
             self._wake(namespace, name)
 
     def _wake(self, namespace: str, store: str) -> None:

@@ -218,6 +218,11 @@ class SecretStore(_Part, frozen=True):
         """ESO's own rule: a Ready condition exists and is True."""
         return any(each.type == "Ready" and each.status == "True" for each in self.status.conditions)
 
+    @property
+    def judged(self) -> bool:
+        """Somebody has looked at it already."""
+        return any(each.type == "Ready" for each in self.status.conditions)
+
 
 def external_secret(item: dict[str, Any]) -> ExternalSecret:
     """Pure: decoded. Raises msgspec.ValidationError with the field's path."""

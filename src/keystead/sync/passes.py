@@ -101,6 +101,8 @@ class Passes:
             return Next(), await self._report(es, verdict, started)
         if not due and await self._stands(es):
             return Next(_seconds_until(due_at(es), started)), es
+        if self._too_early(es):
+            return Next(), es
         try:
             data = await self._assembled(es, self._since(es, turn, due=due))
         except NotAssembled as error:
@@ -109,6 +111,11 @@ class Passes:
             await self._voice.event(es, "MissingProviderSecret", text, warning=False)
         plan = make_plan(es, await self._live(es), data, self._ours(es))
         return await self._carry_out(es, plan, started)
+
+    def _too_early(self, es: ExternalSecret) -> bool:
+        """A store of ours has not been looked at yet: its first condition, whatever it says, will wake us."""
+        stores = [self._world.store(es.namespace, ref.name) for ref in es.stores()]
+        return any(store is not None and not store.judged for store in stores)
 
     async def _stands(self, es: ExternalSecret) -> bool:
         """Whether the Secret is as it was written; a doubt of the cache is settled by reading."""
