@@ -2,7 +2,9 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -187,26 +189,23 @@ def test_at_rest_each_credential_of_ours_stands_for_an_allowed_claim(world: Worl
         assert entry.claim_key in world.claims
 
 
+def _mixed(items: Iterable[Any], chance: random.Random) -> list[Any]:
+    found = list(items)
+    chance.shuffle(found)
+    return found
+
+
 def _shuffled(snapshot: Snapshot, seed: int) -> Snapshot:
     chance = random.Random(seed)  # noqa: S311 - shuffling, not secrecy
-
-    def mixed(items: list[object]) -> list[object]:
-        chance.shuffle(items)
-        return items
-
-    def mapping(found: object) -> dict[object, object]:
-        assert isinstance(found, dict)
-        return dict(mixed(list(found.items())))  # type: ignore[call-overload]  # pairs of any types
-
     sequences = ("claims", "approvals", "federations", "other_grants", "other_federations")
-    mappings = ("namespaces", "identities", "service_accounts", "stores", "lanes", "exchanges", "failures")
-    changed: dict[str, object] = {name: tuple(mixed(list(getattr(snapshot, name)))) for name in sequences}
-    changed |= {name: mapping(getattr(snapshot, name)) for name in mappings}
-    held = {
-        key: replace(each, credentials=tuple(mixed(list(each.credentials))))
-        for key, each in snapshot.identities.items()
-    }  # type: ignore[arg-type]  # mixed keeps the types
-    return replace(snapshot, **{**changed, "identities": held})  # type: ignore[arg-type]  # the fields' own values
+    mappings = ("namespaces", "service_accounts", "stores", "lanes", "exchanges", "failures")
+    changed: dict[str, Any] = {name: tuple(_mixed(getattr(snapshot, name), chance)) for name in sequences}
+    changed |= {name: dict(_mixed(getattr(snapshot, name).items(), chance)) for name in mappings}
+    changed["identities"] = {
+        identity: replace(state, credentials=tuple(_mixed(state.credentials, chance)))
+        for identity, state in _mixed(snapshot.identities.items(), chance)
+    }
+    return replace(snapshot, **changed)
 
 
 @_settings

@@ -63,8 +63,12 @@ def identity_id(name: str) -> IdentityId:
     return IdentityId.parse(f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-{name}")
 
 
-def a_grant(name: str = "shop", *, identities: Iterable[str] = ("one",), reserved: int = 0, **fields: object) -> Grant:
-    pool = tuple(PoolMember(identity_id(each).text, reserved) for each in identities)
+def a_grant(
+    name: str = "shop", *, identities: Iterable[str | PoolMember] = ("one",), reserved: int = 0, **fields: object
+) -> Grant:
+    pool = tuple(
+        each if isinstance(each, PoolMember) else PoolMember(identity_id(each).text, reserved) for each in identities
+    )
     grant = Grant(
         name=name,
         uid=f"grant-{name}",
