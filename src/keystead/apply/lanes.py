@@ -35,6 +35,7 @@ WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
 _LONGEST_HOLD = 120.0
+_GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 
 Corrected = Callable[[IdentityId, Credential, bool], None]
 """Azure has confirmed that the identity holds the credential (True) or does not (False)."""
@@ -160,7 +161,7 @@ class Lanes:
         while line.entries:
             line.changed.clear()
             now = self._clock.monotonic()
-            due = [entry for entry in line.entries if entry.not_before <= now]
+            due = [entry for entry in line.entries if entry.not_before <= now + _GRAIN]
             wait = self._pacer.wait(identity, now) - _LEAD
             if not due:
                 wait = min(entry.not_before for entry in line.entries) - now

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from keystead.model.ids import IdentityId
 
 _LONG_AGO = float("-inf")
+_GRAIN = 1e-5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Pacer:
     def wait(self, identity: IdentityId, now: float) -> float:
         """Seconds until a write on *identity* may start; zero when it may."""
         allowed = max(self._identities[identity.key], self._subscriptions[identity.subscription], self._tenant)
-        return max(0.0, allowed - now)
+        wait = allowed - now
+        # A wait below the clock's own grain is none: sleeping for it need not move the clock.
+        return wait if wait > _GRAIN else 0.0
 
     def lane_wait(self, identity: IdentityId, now: float) -> float:
         """Seconds until the identity itself allows a write, whatever the others do."""

@@ -13,6 +13,7 @@ from typing import Any
 from keystead.model.clock import Clock
 
 _FIRST, _LONGEST = 0.5, 300.0
+_GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 
 
 class WorkQueue:
@@ -93,7 +94,7 @@ class WorkQueue:
 
     def _collect(self) -> None:
         now = self._clock.monotonic()
-        while self._delayed and self._delayed[0][0] <= now:
+        while self._delayed and self._delayed[0][0] <= now + _GRAIN:
             due, key = heapq.heappop(self._delayed)
             if self._due.get(key) == due:
                 self.add(key)

@@ -13,6 +13,7 @@ from keystead_sandbox.kube.kinds import Kind
 from keystead_sandbox.kube.store import Change, Store
 
 _BOOKMARKS = 60.0  # wall seconds between bookmarks, as the real server
+_GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 _LONGEST = 1800.0  # wall seconds of a watch that names none
 
 
@@ -62,7 +63,7 @@ class Watch:
                 yield self._bookmark(initial=True)
         loop = asyncio.get_running_loop()
         end, bookmark = loop.time() + self._seconds, loop.time() + _BOOKMARKS
-        while loop.time() < end:
+        while loop.time() < end - _GRAIN:
             changes = self._store.since(self._resource, self._version)
             if changes is None:
                 error = ApiError(410, "Expired", f"too old resource version: {self._version} ({self._store.version})")
@@ -73,7 +74,7 @@ class Watch:
                 line = self._changed(change)
                 if line is not None:
                     yield line
-            if self._bookmarks and loop.time() >= bookmark:
+            if self._bookmarks and loop.time() >= bookmark - _GRAIN:
                 bookmark = loop.time() + _BOOKMARKS
                 self._version = max(self._version, self._store.version)
                 yield self._bookmark()
