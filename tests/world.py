@@ -168,13 +168,13 @@ class World:
         }
         return self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultGrant", "metadata": {"name": name}, "spec": body})
 
-    def approve(self, namespace: str, *, grant: str = "team", by: str = "reviewer", decision: str = "Approved", **changed: Any) -> None:
-        uid = self.cluster.store.get(("", "namespaces"), "", namespace)["metadata"]["uid"]
+    def approve(self, of: str, *, grant: str = "team", by: str = "reviewer", decision: str = "Approved", **changed: Any) -> None:
+        uid = self.cluster.store.get(("", "namespaces"), "", of)["metadata"]["uid"]
         spec = {
-            "grantName": grant, "namespace": namespace, "namespaceUID": uid, "vaultUrl": VAULT, "decision": decision, "by": by,
-            "subject": f"system:serviceaccount:{namespace}:keystead", **changed,
+            "grantName": grant, "namespace": of, "namespaceUID": uid, "vaultUrl": VAULT, "decision": decision, "by": by,
+            "subject": f"system:serviceaccount:{of}:keystead", **changed,
         }
-        name = f"{namespace}-{decision.lower()}-{by}"
+        name = f"{of}-{decision.lower()}-{by}"
         self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec})
 
     # Operators ---------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class World:
     # Looking -----------------------------------------------------------------------------------------------------
 
     def objects(self, plural: str, namespace: str = "") -> list[dict[str, Any]]:
-        resource = next(kind.key for kind in self.cluster.rest.kinds.values() if kind.plural == plural)
+        resource = next(kind.key for kind in reversed(self.cluster.rest.kinds.values()) if kind.plural == plural)
         return list(self.cluster.store.all(resource, namespace))
 
     def object(self, plural: str, name: str, namespace: str = "") -> dict[str, Any] | None:

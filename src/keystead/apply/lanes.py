@@ -165,7 +165,7 @@ class Lanes:
             wait = self._pacer.wait(identity, now) - _LEAD
             if not due:
                 wait = min(entry.not_before for entry in line.entries) - now
-            if wait > 0:
+            if wait > _GRAIN:
                 await self._pause(line, wait)
                 continue
             entry = min(due, key=lambda each: not each.deletes)  # stable: first in line among equals

@@ -87,6 +87,10 @@ class Observer:
             limits=self._limits,
         )
 
+    def next_list(self, seen: Snapshot) -> float | None:
+        """Seconds until one of the snapshot's identities should be read again."""
+        return self._inventory.next_due(seen.identities)
+
     def _federations(self) -> list[Federation]:
         """The ledger as cached, and what we have just written and the cache does not show yet."""
         cached = {each.name: each for each in self._caches.federations()}

@@ -1,6 +1,7 @@
 """The loop: look, plan, do, tell. It has no rules in it."""
 
 import asyncio
+import math
 from typing import Protocol
 
 import structlog
@@ -77,5 +78,8 @@ class Controller:
         await self._publisher.publish(seen, plan)
         if seen.grant is None:
             await self._orphans(name)
+        drift = self._observer.next_list(seen)
+        if drift is not None and not math.isinf(drift):
+            self._queue.add_after(name, drift + COALESCE)
         if plan.look_again is not None:
             self._queue.add_after(name, (plan.look_again - self._clock.now()).total_seconds() + COALESCE)

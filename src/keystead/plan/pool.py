@@ -65,8 +65,9 @@ class Pool:
         return {state.tenant_id for state in self.states.values() if state.tenant_id}
 
     def place(self) -> IdentityId | None:
-        """Take a slot on the identity that can write soonest; ``None`` when there is no room."""
-        if not self.line:
+        """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read."""
+        # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.
+        if not self.line or self.unread:
             return None
         when, index = heapq.heappop(self.line)
         identity = self.members[index].identity
@@ -92,7 +93,13 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
             continue
         lane = snapshot.lanes.get(member.identity)
         # Deletes take a turn on the lane as well; what waits there already is among what the ledger still owes Azure.
-        owed = sum(1 for each in ledger[member.identity] if each.deleting == (holdings.of(each) is Holding.PRESENT))
+        owed = sum(
+            1
+            for each in ledger[member.identity]
+            # What is under way has had its turn: the lane's own wait accounts for it.
+            if each.credential.name not in snapshot.in_flight
+            and each.deleting == (holdings.of(each) is Holding.PRESENT)
+        )
         queued = max(lane.queued if lane else 0, owed)
         line.append(((lane.writable_in if lane else datetime.timedelta(0)) + pace * queued, index))
     heapq.heapify(line)

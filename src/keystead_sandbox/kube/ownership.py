@@ -206,9 +206,12 @@ def _remove(item: dict[str, Any], path: Path) -> None:
         parent.remove(here)
     elif part.startswith("v:"):
         parent.remove(json.loads(part[2:]))
-    # A map that held nothing else goes with its last entry, as the real server prunes it.
-    if len(parents) > 1 and parent in ({}, []) and parents[-2][1].startswith("f:"):
-        parents[-2][0].pop(parents[-2][1][2:], None)
+    # Maps that held nothing else go with their last entry, all the way up.
+    for index in range(len(parents) - 1, 0, -1):
+        if parents[index][0] in ({}, []) and parents[index - 1][1].startswith("f:"):
+            parents[index - 1][0].pop(parents[index - 1][1][2:], None)
+        else:
+            return
 
 
 def _merged(live: Any, wanted: Any, plain: Path, kind: Kind) -> Any:
