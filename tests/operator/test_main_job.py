@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from world import VAULT, World
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+pytestmark = pytest.mark.looptime
 
 
 async def test_an_allowed_namespace_gets_all_it_needs() -> None:

@@ -4,7 +4,7 @@ import pytest
 from keystead_sandbox.faults import Fault
 from world import World
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+pytestmark = pytest.mark.looptime
 
 
 async def _working(world: World, *names: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from world import World
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+pytestmark = pytest.mark.looptime
 
 
 async def _waiting(world: World) -> None:
