@@ -1,11 +1,19 @@
-"""``keystead-sandbox azure``: the emulated Azure alone, in the foreground, for any unmodified client on this machine."""
+"""``keystead-sandbox azure``: the emulated Azure alone, in the foreground, for any unmodified client on this machine.
+
+- The environment file appears all at once when every port accepts, and goes with the process: who waits for it waits
+  for nothing else.
+- Issuers' documents are read from loopback alone, unless the caller names a host.
+- What cannot be used (seed, port, folder, authorities) is one line on standard error and exit code 2.
+"""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shlex
 import signal
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -24,7 +32,8 @@ from keystead_sandbox.server import Server
 from keystead_sandbox.world import Application, World
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_FETCH_LIMIT = 5.0  # seconds for one document of an issuer
+_FETCH_LIMIT = 5.0  # wall seconds for one document of an issuer
+_FETCH_BYTES = 1 << 20  # an issuer that sends more gets no further
 
 
 def azure(
@@ -44,50 +53,114 @@ def azure(
 ) -> None:
     """Serve an emulated Azure: Entra, Resource Manager, Key Vault, behind a CONNECT proxy."""
     try:
-        seeded = read_seed(seed) if seed is not None else Seed()
-        asyncio.run(_serve(seeded, env_file, port, clock_rate, issuer_ca, frozenset(allow_issuer or ()), journal))
-    except BadSeed as error:
+        options = Options(
+            seed=read_seed(seed) if seed is not None else Seed(),
+            env_file=in_a_folder(env_file.absolute()),
+            port=port,
+            rate=clock_rate,
+            issuers=Issuers(issuer_ca),
+            allowed=frozenset(host.lower() for host in allow_issuer or ()),
+            journal=journal,
+        )
+        asyncio.run(_serve(options))
+    except (BadSeed, Unusable) as error:
         typer.echo(f"keystead-sandbox azure: {error}", err=True)
         raise typer.Exit(2) from None
 
 
-async def _serve(
-    seed: Seed,
-    env_file: Path,
-    port: int,
-    rate: float,
-    issuer_ca: Path | None,
-    allowed: frozenset[str],
-    log: Path | None,
-) -> None:
+class Unusable(Exception):
+    """An option that cannot be used as it was given; the text names the option and the cure."""
+
+
+class Issuers:
+    """Whom issuers' documents are believed from: the machine's authorities, and those of a file.
+
+    The file may appear after the start, since an issuer on this machine may come up beside the sandbox: it is read at
+    the first use. What is there at the start and holds no certificates is refused at once.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._context: ssl.SSLContext | None = None
+        if path is not None and path.exists():
+            try:
+                self.context()
+            except OSError as error:  # ssl.SSLError among them
+                raise Unusable(f"--issuer-ca: {path} holds no certificates in PEM. Name a file that does.") from error
+
+    def context(self) -> ssl.SSLContext:
+        """To verify issuers with. OSError when the file is still not there, or is none."""
+        if self._context is None:
+            context = ssl.create_default_context()
+            if self._path is not None:
+                context.load_verify_locations(cafile=self._path)
+            self._context = context
+        return self._context
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, checked."""
+
+    seed: Seed
+    env_file: Path
+    port: int
+    rate: float
+    issuers: Issuers
+    allowed: frozenset[str]
+    journal: Path | None
+
+    @property
+    def ca_file(self) -> Path:
+        return self.env_file.with_name(f"{self.env_file.name}.ca.pem")
+
+
+def in_a_folder(path: Path) -> Path:
+    """*path* itself, if it can be written at all."""
+    if not path.parent.is_dir():
+        raise Unusable(f"--env-file: the folder {path.parent} is not there. Make it first.")
+    return path
+
+
+async def _serve(options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    clock = ScaledClock(rate)
-    journal = Journal(clock, log)
-    world = plant(seed, clock, journal)
-    owner = _owner(world)
-    authority = Authority()
-    ca_file = env_file.with_suffix(".ca.pem")
-    async with aiohttp.ClientSession(trust_env=False) as session:
-        app = AzureApp(world, _fetcher(session, issuer_ca, allowed))
-        server = Server(app, port=port, tls=server_context(*authority.issue(NAMES)))
-        proxy = Proxy(journal, await server.start())
-        proxy_port = await proxy.start()
+    clock = ScaledClock(options.rate)
+    async with contextlib.AsyncExitStack() as stack:
+        journal = _journal(clock, options.journal)
+        stack.callback(journal.close)
+        world = plant(options.seed, clock, journal)
+        owner = _owner(world)
+        authority = Authority()
+        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        app = AzureApp(world, fetcher(session, options.issuers, options.allowed))
+        server = Server(app, port=options.port, tls=server_context(*authority.issue(NAMES)))
+        try:
+            tls_port = await server.start()
+        except OSError as error:
+            raise Unusable(f"--port: {options.port} cannot be used: {error.strerror}. Name another, or 0.") from error
+        stack.push_async_callback(server.stop)
         # The control API speaks plain HTTP on a port of its own: whoever reads it needs no certificate.
         control = Server(app)
         control_port = await control.start()
-        ca_file.write_bytes(authority.ca_pem)
-        _publish(env_file, _exports(world, owner, proxy_port, control_port, ca_file))
-        try:
-            await stop.wait()
-        finally:
-            env_file.unlink(missing_ok=True)
-            ca_file.unlink(missing_ok=True)
-            await proxy.stop()
-            await server.stop()
-            await control.stop()
-            journal.close()
+        stack.push_async_callback(control.stop)
+        proxy = Proxy(journal, tls_port)
+        proxy_port = await proxy.start()
+        stack.push_async_callback(proxy.stop)
+        for path in (options.ca_file, options.env_file):
+            stack.callback(path.unlink, missing_ok=True)
+        _publish(options.ca_file, authority.ca_pem.decode())
+        exports = _exports(world, owner, proxy_port, control_port, options.ca_file)
+        _publish(options.env_file, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()))
+        await stop.wait()
+
+
+def _journal(clock: ScaledClock, path: Path | None) -> Journal:
+    try:
+        return Journal(clock, path)
+    except OSError as error:
+        raise Unusable(f"--journal: {path} cannot be written: {error.strerror}.") from error
 
 
 def _owner(world: World) -> Application:
@@ -99,7 +172,7 @@ def _owner(world: World) -> Application:
 
 
 def _exports(world: World, owner: Application, proxy: int, control: int, ca_file: Path) -> dict[str, str]:
-    ca = str(ca_file.absolute())
+    ca = str(ca_file)
     return {
         "HTTPS_PROXY": f"http://127.0.0.1:{proxy}",
         "HTTP_PROXY": f"http://127.0.0.1:{proxy}",
@@ -114,32 +187,28 @@ def _exports(world: World, owner: Application, proxy: int, control: int, ca_file
     }
 
 
-def _publish(path: Path, exports: dict[str, str]) -> None:
-    """All of the file or none, readable by its owner alone: it holds the owner's secret."""
+def _publish(path: Path, text: str) -> None:
+    """All of the file or none, readable by its owner alone: it may hold the owner's secret."""
     partial = path.with_name(f".{path.name}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
+        file.write(text)
     partial.replace(path)
 
 
-def _fetcher(session: aiohttp.ClientSession, issuer_ca: Path | None, allowed: frozenset[str]) -> Fetch:
+def fetcher(session: aiohttp.ClientSession, issuers: Issuers, allowed: frozenset[str]) -> Fetch:
     """Reads issuers' documents over TLS, from loopback and from hosts that were named; from nowhere else."""
-    context: ssl.SSLContext | None = None
 
     async def fetch(url: str) -> tuple[int, bytes]:
-        nonlocal context
         parts = urlsplit(url)
-        if parts.scheme != "https" or (parts.hostname not in _LOOPBACK and parts.hostname not in allowed):
-            raise OSError(f"{parts.hostname} is not an issuer that the sandbox may reach")
-        if context is None:
-            # Read at the first use: an issuer on this machine may write its authority after we have started.
-            context = ssl.create_default_context(cafile=str(issuer_ca) if issuer_ca is not None else None)
-        timeout = aiohttp.ClientTimeout(total=_FETCH_LIMIT)
+        host = (parts.hostname or "").lower()
+        if parts.scheme != "https" or (host not in _LOOPBACK and host not in allowed):
+            raise OSError(f"{host} is not an issuer that the sandbox may reach")
+        trust, timeout = issuers.context(), aiohttp.ClientTimeout(total=_FETCH_LIMIT)
         try:
-            async with session.get(url, ssl=context, timeout=timeout, allow_redirects=False) as response:
-                return response.status, await response.read()
-        except aiohttp.ClientError as error:
-            raise OSError(str(error)) from error
+            async with session.get(url, ssl=trust, timeout=timeout, allow_redirects=False) as response:
+                return response.status, await response.content.read(_FETCH_BYTES)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(f"{host} did not answer: {type(error).__name__}") from error
 
     return fetch

@@ -1,8 +1,12 @@
 """Seed files: what exists in the emulated Azure when it starts, in YAML.
 
-A bad file is refused with its name, the place, what was given and the cure; nothing of it takes effect.
+- A bad file is refused with its name, the line, the field, what is wrong and the cure; nothing of it takes effect.
+- What the file leaves out is made: a tenant, a subscription, the groups of identities and vaults.
+- A secret's value is never part of a complaint.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +16,18 @@ from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
+from keystead_sandbox.roles import ROLES, role_named
 from keystead_sandbox.world import Rules, World
 
-_ID = "^/subscriptions/[^/]+/resource[Gg]roups/[^/]+/providers/[^/]+/[^/]+/[^/]+$"
-ArmId = Annotated[str, Meta(pattern=_ID)]
+_GROUP = "(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+"
+GroupId = Annotated[str, Meta(pattern=f"{_GROUP}$")]
+IdentityId = Annotated[
+    str,
+    Meta(pattern=f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9][\\w-]{{2,127}}$"),
+]
+VaultId = Annotated[
+    str, Meta(pattern=f"{_GROUP}/providers/Microsoft.KeyVault/vaults/[a-zA-Z](?!.*--)[a-zA-Z0-9-]{{1,22}}[a-zA-Z0-9]$")
+]
 
 
 class _Part(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +51,7 @@ class SubscriptionSeed(_Part):
 class GroupSeed(_Part):
     """A resource group."""
 
-    id: Annotated[str, Meta(pattern="^/subscriptions/[^/]+/resource[Gg]roups/[^/]+$")]
+    id: GroupId
     location: str = "westeurope"
 
 
@@ -63,7 +75,7 @@ class CredentialSeed(_Part):
 class IdentitySeed(_Part):
     """A user-assigned identity."""
 
-    id: ArmId
+    id: IdentityId
     client_id: str = ""
     location: str = "westeurope"
     credentials: list[CredentialSeed] = []
@@ -72,7 +84,7 @@ class IdentitySeed(_Part):
 class VaultSeed(_Part):
     """A vault and its secrets."""
 
-    id: ArmId
+    id: VaultId
     location: str = "westeurope"
     secrets: dict[str, str] = {}
 
@@ -99,30 +111,48 @@ class Seed(_Part):
 
 
 class BadSeed(ValueError):
-    """A seed file that makes no sense; the text says where and what to do."""
+    """A seed that makes no sense; *place* is the field, such as ``$.identities[0].id``."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.place = place
+        self.problem = problem
 
 
 def read_seed(path: Path) -> Seed:
-    """The file's contents. BadSeed when it cannot be read or makes no sense."""
+    """The file's contents, checked. BadSeed, with file and line, when it cannot be read or makes no sense."""
     try:
-        loaded = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loaded = yaml.safe_load(text)
     except OSError as error:
-        raise BadSeed(f"{path}: cannot be read: {error.strerror}") from error
+        raise BadSeed("", f"{path}: cannot be read: {error.strerror}. Name a YAML file.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise BadSeed(f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
+        raise BadSeed("", f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSeed("", f"{path}: is not text in YAML. Name a YAML file.") from error
     try:
-        return msgspec.convert(loaded or {}, Seed)
+        seed = msgspec.convert(loaded or {}, Seed)
+        check(seed)
     except msgspec.ValidationError as error:
-        raise BadSeed(f"{path}: {error}. Known parts: {', '.join(_parts())}.") from error
+        problem, _, place = str(error).partition(" - at `")
+        place = place.removesuffix("`")
+        raise BadSeed("", f"{_located(path, node, place)}: {problem}. {_cure(place)}") from error
+    except BadSeed as error:
+        raise BadSeed("", f"{_located(path, node, error.place)}: {error.problem}") from error
+    return seed
 
 
-def _parts() -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(Seed)]
+def check(seed: Seed) -> None:
+    """Whether the parts fit together. BadSeed when they do not."""
+    for place, problem in _problems(seed):
+        raise BadSeed(place, problem)
 
 
 def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     """A world in which all of *seed* exists. BadSeed when parts do not fit together."""
+    check(seed)
     world = World(clock, journal, seed.rules)
     for tenant in seed.tenants:
         world.add_tenant(tenant.id, tenant.name)
@@ -138,23 +168,17 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
         world.add_application(
             application.name, secret=application.secret, client_id=application.client_id, tenant_id=application.tenant
         )
-    for given in seed.identities:
-        _plant_identity(world, given)
-    for store in seed.vaults:
-        parts = _placed(world, store.id)
-        vault = world.add_vault(parts[8], parts[4], location=store.location, subscription_id=parts[2])
-        for name, value in store.secrets.items():
-            world.set_secret(vault, name, value)
+    for identity in seed.identities:
+        _plant_identity(world, identity)
+    for vault in seed.vaults:
+        _plant_vault(world, vault)
     for assignment in seed.role_assignments:
-        try:
-            world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
-        except ValueError as error:
-            raise BadSeed(f"roleAssignments: {error}") from error
+        world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
     return world
 
 
 def _plant_identity(world: World, given: IdentitySeed) -> None:
-    parts = _placed(world, given.id)
+    parts = given.id.split("/")
     identity = world.add_identity(
         parts[8], parts[4], location=given.location, subscription_id=parts[2], client_id=given.client_id
     )
@@ -162,20 +186,98 @@ def _plant_identity(world: World, given: IdentitySeed) -> None:
         world.add_credential(identity, credential.name, credential.issuer, credential.subject)
 
 
-def _placed(world: World, resource_id: str) -> list[str]:
-    parts = resource_id.split("/")
-    if parts[2].lower() not in world.subscriptions:
-        raise BadSeed(f"{resource_id}: its subscription is not in subscriptions; add it there")
-    return parts
+def _plant_vault(world: World, given: VaultSeed) -> None:
+    parts = given.id.split("/")
+    vault = world.add_vault(parts[8], parts[4], location=given.location, subscription_id=parts[2])
+    for name, value in given.secrets.items():
+        world.set_secret(vault, name, value)
 
 
 def _principal(world: World, given: str) -> str:
-    identity = world.identity(given.replace("/resourceGroups/", "/resourcegroups/"))
+    identity, application = world.identity(given), world.applications.get(given.lower())
     if identity is not None:
         return identity.principal_id
-    application = world.applications.get(given.lower())
-    if application is not None:
-        return application.object_id
-    if given.startswith("/"):
-        raise BadSeed(f"roleAssignments: {given} is not in identities; add it there")
-    return given
+    return application.object_id if application is not None else given
+
+
+def _problems(seed: Seed) -> Iterator[tuple[str, str]]:
+    """Where parts name others that are not there, or the same twice."""
+    tenants = {tenant.id.lower() for tenant in seed.tenants}
+    subscriptions = {subscription.id.lower() for subscription in seed.subscriptions}
+    for part, given in (
+        ("subscriptions", [subscription.tenant for subscription in seed.subscriptions]),
+        ("applications", [application.tenant for application in seed.applications]),
+    ):
+        for number, tenant in enumerate(given):
+            if tenant and tenant.lower() not in tenants:
+                yield f"$.{part}[{number}].tenant", f"{tenant} is not in tenants. Add it there, or leave the field out."
+    placed: dict[str, Sequence[GroupSeed | IdentitySeed | VaultSeed]] = {
+        "resourceGroups": seed.resource_groups,
+        "identities": seed.identities,
+        "vaults": seed.vaults,
+    }
+    for part, things in placed.items():
+        seen: set[str] = set()
+        for number, thing in enumerate(things):
+            place = f"$.{part}[{number}].id"
+            if thing.id.split("/")[2].lower() not in subscriptions:
+                yield place, f"the subscription of {thing.id} is not in subscriptions. Add it there."
+            if thing.id.lower() in seen:
+                yield place, f"{thing.id} is there twice. Remove one."
+            seen.add(thing.id.lower())
+    yield from _assignment_problems(seed)
+
+
+def _assignment_problems(seed: Seed) -> Iterator[tuple[str, str]]:
+    known = {identity.id.lower() for identity in seed.identities}
+    for number, assignment in enumerate(seed.role_assignments):
+        place = f"$.roleAssignments[{number}]"
+        if assignment.principal.startswith("/") and assignment.principal.lower() not in known:
+            yield f"{place}.principal", f"{assignment.principal} is not in identities. Add it there."
+        if role_named(assignment.role) is None:
+            roles = ", ".join(role.name for role in ROLES)
+            yield f"{place}.role", f"{assignment.role!r} is not a role that the sandbox knows. Use one of: {roles}."
+
+
+def _cure(place: str) -> str:
+    """What may stand in the part that *place* names."""
+    part = re.match(r"\$\.(\w+)", place)
+    kind = _KINDS.get(part[1]) if part else Seed
+    if kind is None:
+        return f"Known parts: {', '.join(_names(Seed))}."
+    return f"Known fields: {', '.join(_names(kind))}."
+
+
+def _names(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _located(path: Path, node: yaml.Node | None, place: str) -> str:
+    """``FILE:LINE: FIELD`` of the deepest node on the way to *place* that the file has."""
+    for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
+        below = _below(node, key, index)
+        if below is None:
+            break
+        node = below
+    line = node.start_mark.line + 1 if node is not None else 1
+    return f"{path}:{line}: {place.removeprefix('$.')}" if place not in ("", "$") else f"{path}:{line}"
+
+
+def _below(node: yaml.Node | None, key: str, index: str) -> yaml.Node | None:
+    if key and isinstance(node, yaml.MappingNode):
+        return next((value for name, value in node.value if name.value == key), None)
+    if index and isinstance(node, yaml.SequenceNode) and int(index) < len(node.value):
+        return node.value[int(index)]  # type: ignore[no-any-return]  # PyYAML's stubs leave a sequence's items open
+    return None
+
+
+_KINDS: dict[str, type[msgspec.Struct]] = {
+    "rules": Rules,
+    "tenants": TenantSeed,
+    "subscriptions": SubscriptionSeed,
+    "resourceGroups": GroupSeed,
+    "applications": ApplicationSeed,
+    "identities": IdentitySeed,
+    "vaults": VaultSeed,
+    "roleAssignments": AssignmentSeed,
+}

@@ -26,7 +26,7 @@ AUDIENCE = "api://AzureADTokenExchange"
 _IDS = uuid.UUID("5b0a3c1e-6f6e-4f0e-9a63-8f2d8a1f7c11")  # any fixed namespace
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
 
     Request rates are those of Entra's "workload identity federation considerations". Bucket capacities are not

@@ -1,10 +1,14 @@
 """Azure Resource Manager's errors: ``{"error": {"code", "message"}}``.
 
-Codes and texts are those of the documentation and of answers recorded in public issues; where only the beginning of a text
-is known, ours says nothing more than that.
+Codes and texts are those of the documentation and of answers recorded in public issues; where only the beginning of a
+text is known, ours says nothing more than that.
 """
 
+from collections.abc import Collection
+
 from starlette.responses import JSONResponse
+
+from keystead_sandbox.world import Identity
 
 
 class Refusal(Exception):
@@ -23,16 +27,31 @@ class Refusal(Exception):
         return JSONResponse(body, status_code=self.status, headers=self.headers)
 
 
-def unauthenticated() -> Refusal:
-    """401."""
-    return Refusal(
-        401,
-        "AuthenticationFailed",
-        "Authentication failed. The 'Authorization' header is missing or its token is not valid here.",
-        headers={
-            "WWW-Authenticate": 'Bearer authorization_uri="https://login.microsoftonline.com/", error="invalid_token"'
-        },
+def unauthenticated(tenant: str) -> Refusal:
+    """401: no token at all."""
+    return _unsigned(
+        tenant, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing or not Bearer."
     )
+
+
+def bad_token(tenant: str) -> Refusal:
+    """401: a token that is not for here, not ours, or not in its time."""
+    return _unsigned(tenant, "InvalidAuthenticationToken", "The access token is invalid.")
+
+
+def wrong_tenant(given: str, wanted: str) -> Refusal:
+    """401: a token of another tenant than the subscription's."""
+    return _unsigned(
+        wanted,
+        "InvalidAuthenticationTokenTenant",
+        f"The access token is from the wrong issuer 'https://sts.windows.net/{given}/'. It must match the tenant "
+        f"'https://sts.windows.net/{wanted}/' associated with this subscription.",
+    )
+
+
+def _unsigned(tenant: str, code: str, message: str) -> Refusal:
+    challenge = f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant}", error="invalid_token"'
+    return Refusal(401, code, message, headers={"WWW-Authenticate": challenge})
 
 
 def forbidden(client: str, object_id: str, action: str, scope: str) -> Refusal:
@@ -40,8 +59,9 @@ def forbidden(client: str, object_id: str, action: str, scope: str) -> Refusal:
     return Refusal(
         403,
         "AuthorizationFailed",
-        f"The client '{client}' with object id '{object_id}' does not have authorization to perform action '{action}' over "
-        f"scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+        f"The client '{client}' with object id '{object_id}' does not have authorization to perform action '{action}' "
+        f"over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your "
+        "credentials.",
     )
 
 
@@ -66,8 +86,8 @@ def concurrent(resource_id: str) -> Refusal:
         409,
         "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity",
         "Too many Federated Identity Credentials are written concurrently for the managed identity "
-        f"'{resource_id.lower()}'. Concurrent Federated Identity Credentials writes under the same managed identity are "
-        "not supported.",
+        f"'{resource_id.lower()}'. Concurrent Federated Identity Credentials writes under the same managed identity "
+        "are not supported.",
     )
 
 
@@ -97,7 +117,18 @@ def throttled(resource_id: str, seconds: int) -> Refusal:
     )
 
 
-def bad_version(version: str, kind: str, known: list[str]) -> Refusal:
+def request_throttled(kind: str, subscription: str, object_id: str, seconds: int) -> Refusal:
+    """429 of Resource Manager itself."""
+    return Refusal(
+        429,
+        "SubscriptionRequestsThrottled",
+        f"Number of '{kind}' requests for subscription '{subscription}' actor '{object_id}' exceeded. Please try again "
+        f"after '{seconds}' seconds.",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def bad_version(version: str, kind: str, known: Collection[str]) -> Refusal:
     """400 for an api-version that the type does not have."""
     if not version:
         return Refusal(
@@ -110,4 +141,56 @@ def bad_version(version: str, kind: str, known: list[str]) -> Refusal:
         "InvalidResourceType",
         f"The resource type '{kind}' could not be found in the namespace 'Microsoft.ManagedIdentity' for api version "
         f"'{version}'. The supported api-versions are '{','.join(sorted(known))}'.",
+    )
+
+
+def no_group(name: str) -> Refusal:
+    """404: the resource group."""
+    return Refusal(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+
+
+def no_credential(name: str, identity: Identity) -> Refusal:
+    """404: the credential under an identity that is there. The real text is not known."""
+    return Refusal(404, "NotFound", f"The federated identity credential '{name}' of '{identity.name}' was not found.")
+
+
+def no_assignment(name: str) -> Refusal:
+    """404: the role assignment."""
+    return Refusal(404, "RoleAssignmentNotFound", f"The role assignment '{name}' is not found.")
+
+
+def assignment_exists(name: str) -> Refusal:
+    """409: this principal has this role at this scope, under whatever name."""
+    text = f"The role assignment already exists. The ID of the existing role assignment is {name.replace('-', '')}."
+    return Refusal(409, "RoleAssignmentExists", text)
+
+
+def no_principal(principal: str, tenant: str) -> Refusal:
+    """400: the directory does not show this principal, or not yet."""
+    return Refusal(
+        400,
+        "PrincipalNotFound",
+        f"Principal {principal.replace('-', '')} does not exist in the directory {tenant}. Check that you have the "
+        "correct principal ID. If you are creating this principal and then immediately assigning a role, this error "
+        "might be related to a replication delay. In this case, set the role assignment principalType property to a "
+        "value, such as ServicePrincipal, User, or Group.  See https://aka.ms/docs-principaltype",
+    )
+
+
+def region_unsupported() -> Refusal:
+    """405: the identity's region knows no federated credentials."""
+    return Refusal(
+        405,
+        "MethodNotAllowed",
+        "The request format was unexpected : Support for federated identity credentials not enabled",
+    )
+
+
+def location_taken(identity: Identity, group: str, wanted: str) -> Refusal:
+    """409: an identity does not move."""
+    return Refusal(
+        409,
+        "InvalidResourceLocation",
+        f"The resource '{identity.name}' already exists in location '{identity.location}' in resource group '{group}'. "
+        f"A resource with the same name cannot be created in location '{wanted}'. Please select a new resource name.",
     )

@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from keystead_sandbox.arm import errors
 from keystead_sandbox.buckets import Limit
 from keystead_sandbox.entra.tokens import Caller
-from keystead_sandbox.world import AUDIENCE, Identity, World
+from keystead_sandbox.world import Identity, ResourceGroup, World
 
 AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -33,13 +33,51 @@ CREDENTIAL_VERSIONS = IDENTITY_VERSIONS - {"2018-11-30", "2021-09-30-preview"}
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}$")
 _IDENTITY_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}$")
 _LONGEST = 600  # characters of issuer, subject, audience
+_FORM = re.compile(r"^\d{4}-\d{2}-\d{2}(-preview)?$")
+_NO_CREDENTIALS = frozenset({"malaysiasouth", "newzealandnorth"})  # Entra docs, as of 2026; the list shrinks
+_LARGEST_PAGE = 1000
+# Resource Manager's token buckets, of one principal in one subscription (Azure docs: request limits and throttling).
+_REQUESTS = {"GET": ("reads", Limit(250, 25)), "DELETE": ("deletes", Limit(200, 10))}
+_WRITES = ("writes", Limit(200, 10))
+_GLOBAL = 15  # times as much for all principals of a subscription together
 
 
 def check_version(version: str, kind: str) -> None:
     """Unknown versions are refused, as by Azure."""
     known = CREDENTIAL_VERSIONS if kind == CREDENTIALS else IDENTITY_VERSIONS
     if version not in known:
-        raise errors.bad_version(version, kind.removeprefix("Microsoft.ManagedIdentity/"), list(known))
+        raise errors.bad_version(version, kind.removeprefix("Microsoft.ManagedIdentity/"), known)
+
+
+def check_form(version: str) -> None:
+    """What is not about identities takes any version that looks like one."""
+    if not version:
+        raise errors.bad_version(version, "", ())
+    if not _FORM.match(version):
+        raise errors.Refusal(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
+
+
+def group(world: World, subscription: str, name: str) -> ResourceGroup:
+    """The resource group, or 404."""
+    found = world.groups.get(f"/subscriptions/{subscription}/resourcegroups/{name}".lower())
+    if found is None:
+        raise errors.no_group(name)
+    return found
+
+
+def check_region(identity: Identity) -> None:
+    """405 where federated credentials are not offered."""
+    if identity.location in _NO_CREDENTIALS:
+        raise errors.region_unsupported()
+
+
+def page(query: Mapping[str, str], size: int) -> tuple[int, int]:
+    """Page size and start of a list request; the token's name is spelled in two ways by clients."""
+    token = query.get("$skiptoken") or query.get("$skipToken") or "0"
+    top = query.get("$top") or str(size)
+    if not (token.isdecimal() and top.isdecimal() and 1 <= int(top) <= _LARGEST_PAGE):
+        raise errors.bad_request("The value of $top or $skiptoken is not valid.")
+    return int(top), int(token)
 
 
 def authorise(world: World, caller: Caller, action: str, scope: str) -> None:
@@ -64,15 +102,14 @@ def trust_of(name: str, body: Any) -> tuple[str, str, str]:
     issuer, subject, audiences = (properties.get(each) for each in ("issuer", "subject", "audiences"))
     if not issuer or not subject or not audiences:
         raise errors.bad_request(
-            "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and 'audience'."
+            "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and "
+            "'audience'."
         )
     if not isinstance(audiences, list) or len(audiences) != 1:
         raise errors.bad_request("Federated identity credentials must have exactly one audience.")
     for value in (issuer, subject, audiences[0]):
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise errors.bad_request(f"Issuer, subject and audience must be texts of at most {_LONGEST} characters.")
-    if audiences[0] != AUDIENCE:
-        raise errors.bad_request(f"The audience must be '{AUDIENCE}'.")
     return str(issuer), str(subject), str(audiences[0])
 
 
@@ -100,5 +137,25 @@ def take_turn(world: World, identity: Identity, verb: str) -> None:
     ]
     refused = world.buckets.take(wanted)
     if refused is not None:
-        seconds = max(1, math.ceil(world.clock.to_wall_seconds(refused.wait)))
-        raise errors.throttled(identity.resource_id, seconds)
+        raise errors.throttled(identity.resource_id, _retry_after(world, refused.wait))
+
+
+def take_request(world: World, subscription: str, caller: Caller, method: str) -> dict[str, str]:
+    """Resource Manager's own buckets: the headers that tell what remains, or 429."""
+    kind, limit = _REQUESTS.get(method, _WRITES)
+    shared = Limit(limit.capacity * _GLOBAL, limit.refill * _GLOBAL)
+    own_key, shared_key = ("arm", kind, subscription, caller.object_id), ("arm", kind, subscription)
+    refused = world.buckets.take([(own_key, limit), (shared_key, shared)])
+    if refused is not None:
+        seconds = _retry_after(world, refused.wait)
+        raise errors.request_throttled(kind.removesuffix("s"), subscription, caller.object_id, seconds)
+    name = f"x-ms-ratelimit-remaining-subscription-{{}}{kind}"
+    return {
+        name.format(""): str(int(world.buckets.level(own_key, limit))),
+        name.format("global-"): str(int(world.buckets.level(shared_key, shared))),
+    }
+
+
+def _retry_after(world: World, wait: float) -> int:
+    """In the client's own seconds, rounded up; never an invitation to come back at once."""
+    return max(1, math.ceil(world.clock.to_wall_seconds(wait) - 1e-6))

@@ -1,24 +1,9 @@
-"""Resources as ARM shows them, and the one write that an identity takes at a time."""
+"""Resources as Resource Manager shows them."""
 
 from typing import Any
 
+from keystead_sandbox.roles import Role
 from keystead_sandbox.world import Credential, Identity, ResourceGroup, RoleAssignment, Subscription, Vault, World
-
-
-class Holds:
-    """Which identities a credential write holds now."""
-
-    def __init__(self) -> None:
-        self._held: set[str] = set()
-
-    def held(self, identity: Identity) -> bool:
-        return identity.resource_id.lower() in self._held
-
-    def take(self, identity: Identity) -> None:
-        self._held.add(identity.resource_id.lower())
-
-    def release(self, identity: Identity) -> None:
-        self._held.discard(identity.resource_id.lower())
 
 
 def identity_body(identity: Identity) -> dict[str, Any]:
@@ -79,9 +64,11 @@ def vault_body(vault: Vault) -> dict[str, Any]:
         "name": vault.name,
         "type": "Microsoft.KeyVault/vaults",
         "location": vault.location,
+        "tags": {},
         "properties": {
             "tenantId": vault.tenant_id,
             "vaultUri": f"https://{vault.name}.vault.azure.net/",
+            "accessPolicies": [],
             "enableRbacAuthorization": True,
             "enableSoftDelete": True,
             "softDeleteRetentionInDays": 90,
@@ -97,12 +84,40 @@ def assignment_body(assignment: RoleAssignment) -> dict[str, Any]:
         "name": assignment.id.rsplit("/", 1)[1],
         "type": "Microsoft.Authorization/roleAssignments",
         "properties": {
-            "roleDefinitionId": assignment.role_definition_id,
+            "roleDefinitionId": _definition_id(assignment.role_definition_id, assignment.scope),
             "principalId": assignment.principal_id,
             "principalType": assignment.principal_type,
-            "scope": assignment.scope,
+            "scope": assignment.scope or "/",
         },
     }
+
+
+def role_body(role: Role, scope: str) -> dict[str, Any]:
+    permission = {
+        "actions": list(role.actions),
+        "notActions": list(role.not_actions),
+        "dataActions": list(role.data_actions),
+        "notDataActions": list(role.not_data_actions),
+    }
+    return {
+        "id": _definition_id(role.id, scope),
+        "name": role.id,
+        "type": "Microsoft.Authorization/roleDefinitions",
+        "properties": {
+            "roleName": role.name,
+            "type": "BuiltInRole",
+            "description": role.description,
+            "assignableScopes": ["/"],
+            "permissions": [permission],
+        },
+    }
+
+
+def _definition_id(role: str, scope: str) -> str:
+    """Built-in roles are shown below the subscription that was asked about."""
+    parts = scope.split("/")
+    holder = "/".join(parts[:3]) if parts[1:2] and parts[1].lower() == "subscriptions" else ""
+    return f"{holder}/providers/Microsoft.Authorization/roleDefinitions/{role}"
 
 
 def summary(world: World) -> dict[str, Any]:

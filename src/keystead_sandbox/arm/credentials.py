@@ -1,0 +1,129 @@
+"""Federated identity credentials of an identity.
+
+Checks in this order: authorisation, the parent, the body, 409 while another write holds the identity (which costs no
+token), the buckets, then place: issuer and subject once, twenty at most. Creates and deletes hold the identity alike.
+A write that has begun is carried out even when its client goes away, as a service at the other end of a network does.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from keystead_sandbox.arm import errors, rules, state
+from keystead_sandbox.arm.call import Call, Row
+from keystead_sandbox.arm.identities import IDENTITY
+from keystead_sandbox.world import Credential, Identity, World
+
+_ALL = IDENTITY + r"/federatedidentitycredentials"
+_ONE = _ALL + r"/(?P<name>[^/]+)"
+
+
+class Credentials:
+    """Their handlers."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._held: set[str] = set()
+        self._writes: set[asyncio.Task[Response]] = set()
+
+    def rows(self) -> list[Row]:
+        return [
+            Row("GET", _ALL, self._list),
+            Row("GET", _ONE, self._get),
+            Row("PUT", _ONE, self._put),
+            Row("DELETE", _ONE, self._delete),
+        ]
+
+    def _parent(self, call: Call, verb: str) -> Identity:
+        rules.check_version(call.version, rules.CREDENTIALS)
+        path = call.path.lower().partition("/federatedidentitycredentials")[0]
+        rules.authorise(self._world, call.caller, f"{rules.CREDENTIALS}/{verb}", path)
+        identity = self._world.identity(path)
+        if identity is None:
+            rules.group(self._world, call.names["subscription"], call.names["group"])
+            raise errors.parent_missing()
+        rules.check_region(identity)
+        call.tell(identity=identity.name)
+        return identity
+
+    async def _list(self, call: Call) -> Response:
+        identity = self._parent(call, "read")
+        size, start = rules.page(call.request.query_params, self._world.rules.page_size)
+        rules.take_turn(self._world, identity, "list")
+        held = [state.credential_body(identity, each) for each in identity.credentials.values()]
+        page: dict[str, Any] = {"value": held[start : start + size]}
+        if start + size < len(held):
+            page["nextLink"] = (
+                f"https://{call.request.headers['host']}{call.path}?api-version={call.version}&$top={size}"
+                f"&$skiptoken={start + size}"
+            )
+        return JSONResponse(page)
+
+    async def _get(self, call: Call) -> Response:
+        identity = self._parent(call, "read")
+        rules.take_turn(self._world, identity, "get")
+        held = identity.credentials.get(call.names["name"].lower())
+        if held is None:
+            raise errors.no_credential(call.names["name"], identity)
+        return JSONResponse(state.credential_body(identity, held))
+
+    async def _put(self, call: Call) -> Response:
+        identity = self._parent(call, "write")
+        trust = rules.trust_of(call.names["name"], await call.body())
+        call.tell(credential=call.names["name"], issuer=trust[0], subject=trust[1])
+        return await self._alone(identity, self._write(identity, call.names["name"], trust))
+
+    async def _delete(self, call: Call) -> Response:
+        identity = self._parent(call, "delete")
+        call.tell(credential=call.names["name"])
+        held = identity.credentials.get(call.names["name"].lower())
+        if held is not None:
+            call.tell(issuer=held.issuer, subject=held.subject)
+        return await self._alone(identity, self._remove(identity, call.names["name"]))
+
+    async def _alone(self, identity: Identity, write: Coroutine[Any, Any, Response]) -> Response:
+        """Carry out *write*, once no other holds the identity and the buckets allow it."""
+        key = identity.resource_id.lower()
+        try:
+            if key in self._held:
+                raise errors.concurrent(identity.resource_id)
+            rules.take_turn(self._world, identity, "write")
+        except errors.Refusal:
+            write.close()
+            raise
+        self._held.add(key)
+        task = asyncio.create_task(write)
+        self._writes.add(task)  # the loop itself keeps no task alive
+
+        def done(ended: asyncio.Task[Response]) -> None:
+            self._held.discard(key)
+            self._writes.discard(ended)
+
+        task.add_done_callback(done)
+        return await asyncio.shield(task)
+
+    async def _write(self, identity: Identity, name: str, trust: tuple[str, str, str]) -> Response:
+        rules.check_place(self._world, identity, name, trust)
+        await self._world.clock.sleep(self._world.rules.write_hold)
+        old = identity.credentials.get(name.lower())
+        # The same again is no change: exchanges that found it go on finding it.
+        if old is not None and (old.issuer, old.subject, old.audience) == trust:
+            return JSONResponse(state.credential_body(identity, old))
+        now = self._world.clock.now()
+        new = Credential(name if old is None else old.name, *trust, written_at=now)
+        identity.credentials[name.lower()] = new
+        body = state.credential_body(identity, new)
+        if old is not None:
+            identity.deleted.append((old, now))  # what it trusted before lingers, like a deleted credential
+            return JSONResponse(body)
+        return JSONResponse(body, status_code=201, headers={"Location": body["id"]})
+
+    async def _remove(self, identity: Identity, name: str) -> Response:
+        if name.lower() not in identity.credentials:
+            return Response(status_code=204)
+        await self._world.clock.sleep(self._world.rules.write_hold)
+        held = identity.credentials.pop(name.lower())
+        identity.deleted.append((held, self._world.clock.now()))
+        return Response(status_code=200)
