@@ -68,7 +68,7 @@ def _root(kind: Kind) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "apiVersion": {"type": "string", "description": "Version of this schema."},
         "kind": {"type": "string", "description": "Kind of this object."},
-        "metadata": {"type": "object", "description": "Name, labels and the like."},
+        "metadata": {"type": "object"},  # the API server refuses anything more to be said about it
         "spec": spec,
     }
     if kind.status is not None:
