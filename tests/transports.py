@@ -17,7 +17,9 @@ class StreamingASGITransport(httpx2.AsyncBaseTransport):
         self._running: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        exchange = _Exchange(request.method, str(request.url.path), request.url.query, request.url.host, request.headers.raw)
+        exchange = _Exchange(
+            request.method, str(request.url.path), request.url.query, request.url.host, request.headers.raw
+        )
         exchange.body = await request.aread()
         task = asyncio.create_task(exchange.run(self._app))
         self._running.add(task)

@@ -13,7 +13,16 @@ from typing import Any, Self
 
 import yaml
 from azure.core.credentials import AccessToken
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from starlette.types import Receive, Scope, Send
+
+import keystead_sandbox.kube
 from azure_transport import ASGIAzureTransport
+from keystead.kube.crd import crds
+from keystead.kube.informer import Patience
+from keystead.operator.app import Operator, Seams
+from keystead.operator.clock import LoopClock
+from keystead.operator.settings import Settings
 from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Entry, Journal
@@ -21,16 +30,7 @@ from keystead_sandbox.kube.app import Cluster
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.world import AUDIENCE, Identity, Vault
 from keystead_sandbox.world import World as AzureWorld
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
-from starlette.types import Receive, Scope, Send
 from transports import StreamingASGITransport
-
-import keystead_sandbox.kube
-from keystead.kube.crd import crds
-from keystead.kube.informer import Patience
-from keystead.operator.app import Operator, Seams
-from keystead.operator.clock import LoopClock
-from keystead.operator.settings import Settings
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 ISSUER = "https://kubernetes.sandbox"
@@ -104,7 +104,7 @@ class World:
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
         self.settings = Settings(lane_pace=4.0, **settings)
         self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []
-        stand_ins = (next(iter(keystead_sandbox.kube.__path__)) + "/eso_crds.yaml")
+        stand_ins = next(iter(keystead_sandbox.kube.__path__)) + "/eso_crds.yaml"
         with open(stand_ins) as file:  # noqa: PTH123 - one small file
             for crd in (*crds(), *yaml.safe_load_all(file)):
                 self.put(crd)
@@ -119,7 +119,9 @@ class World:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for index in range(len(self.operators)):
             await self.stop(index)
 
@@ -130,17 +132,29 @@ class World:
         kind = self._kind(item["apiVersion"], item["kind"])
         metadata = item["metadata"]
         stored, _ = self.cluster.rest.apply(
-            kind, metadata.get("namespace", ""), metadata["name"], item, manager=manager, force=True, sub="", dry=False, warnings=[]
+            kind,
+            metadata.get("namespace", ""),
+            metadata["name"],
+            item,
+            manager=manager,
+            force=True,
+            sub="",
+            dry=False,
+            warnings=[],
         )
         return stored
 
     def _kind(self, api_version: str, kind: str) -> Any:
         group, _, version = api_version.rpartition("/")
         return next(
-            each for each in self.cluster.rest.kinds.values() if (each.group, each.version, each.kind) == (group, version, kind)
+            each
+            for each in self.cluster.rest.kinds.values()
+            if (each.group, each.version, each.kind) == (group, version, kind)
         )
 
-    def namespace(self, name: str, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None) -> str:
+    def namespace(
+        self, name: str, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None
+    ) -> str:
         """Make a namespace; returns its UID."""
         metadata = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
         return str(self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})["metadata"]["uid"])
@@ -166,16 +180,28 @@ class World:
             "approval": "Automatic",
             **spec,
         }
-        return self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultGrant", "metadata": {"name": name}, "spec": body})
+        return self.put(
+            {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultGrant", "metadata": {"name": name}, "spec": body}
+        )
 
-    def approve(self, of: str, *, grant: str = "team", by: str = "reviewer", decision: str = "Approved", **changed: Any) -> None:
+    def approve(
+        self, of: str, *, grant: str = "team", by: str = "reviewer", decision: str = "Approved", **changed: Any
+    ) -> None:
         uid = self.cluster.store.get(("", "namespaces"), "", of)["metadata"]["uid"]
         spec = {
-            "grantName": grant, "namespace": of, "namespaceUID": uid, "vaultUrl": VAULT, "decision": decision, "by": by,
-            "subject": f"system:serviceaccount:{of}:keystead", **changed,
+            "grantName": grant,
+            "namespace": of,
+            "namespaceUID": uid,
+            "vaultUrl": VAULT,
+            "decision": decision,
+            "by": by,
+            "subject": f"system:serviceaccount:{of}:keystead",
+            **changed,
         }
         name = f"{of}-{decision.lower()}-{by}"
-        self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec})
+        self.put(
+            {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec}
+        )
 
     # Operators ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +255,9 @@ class World:
         """Wait until nobody has written anything for *quiet* seconds."""
         last = -1
         while last != len(self.journal.entries()):
-            last = len([entry for entry in self.journal.entries() if entry.method in _WRITES and "/leases" not in entry.path])
+            last = len(
+                [entry for entry in self.journal.entries() if entry.method in _WRITES and "/leases" not in entry.path]
+            )
             await asyncio.sleep(quiet)
             if last == len([e for e in self.journal.entries() if e.method in _WRITES and "/leases" not in e.path]):
                 return
@@ -247,7 +275,9 @@ class World:
         """Status, reason and message."""
         found = self.object(plural, name, namespace) or {}
         rows = (found.get("status") or {}).get("conditions") or []
-        return next(((row["status"], row["reason"], row["message"]) for row in rows if row["type"] == type_), ("", "", ""))
+        return next(
+            ((row["status"], row["reason"], row["message"]) for row in rows if row["type"] == type_), ("", "", "")
+        )
 
     def claim(self, namespace: str, type_: str = "Ready", *, name: str = "team") -> tuple[str, str, str]:
         return self.condition("vaultclaims", name, type_, namespace)
@@ -257,33 +287,47 @@ class World:
 
     def credentials(self) -> dict[str, str]:
         """Subject to the identity that trusts it."""
-        return {each.subject: identity.name for identity in self.azure.identities.values() for each in identity.credentials.values()}
+        return {
+            each.subject: identity.name
+            for identity in self.azure.identities.values()
+            for each in identity.credentials.values()
+        }
 
     def trusted(self, namespace: str) -> bool:
         return f"system:serviceaccount:{namespace}:keystead" in self.credentials()
 
     def entries(self, service: str, method: str = "", path: str = "") -> list[Entry]:
         return [
-            each for each in self.journal.entries()
+            each
+            for each in self.journal.entries()
             if each.service == service and method in ("", each.method) and path.lower() in each.path.lower()
         ]
 
     def azure_writes(self) -> list[Entry]:
-        return [each for each in self.entries("arm", path="/federatedidentitycredentials/") if each.method in ("PUT", "DELETE")]
+        return [
+            each
+            for each in self.entries("arm", path="/federatedidentitycredentials/")
+            if each.method in ("PUT", "DELETE")
+        ]
 
     def writes(self) -> list[Entry]:
         """All that the operator has written anywhere, the lease left out."""
         return [
-            each for each in self.journal.entries()
-            if each.method in _WRITES and each.caller in ("operator", self.application.client_id) and "/leases" not in each.path
+            each
+            for each in self.journal.entries()
+            if each.method in _WRITES
+            and each.caller in ("operator", self.application.client_id)
+            and "/leases" not in each.path
         ]
 
     def story(self) -> str:
         claims = {
-            f"{each['metadata']['namespace']}": self.claim(each["metadata"]["namespace"], name=each["metadata"]["name"])[:3]
+            f"{each['metadata']['namespace']}": self.claim(
+                each["metadata"]["namespace"], name=each["metadata"]["name"]
+            )[:3]
             for each in self.objects("vaultclaims")
         }
-        return f"claims {claims}, credentials {self.credentials()}, last {[ (e.service, e.method, e.path[-60:], e.status) for e in self.journal.entries()[-8:]]}"
+        return f"claims {claims}, credentials {self.credentials()}, last {[(e.service, e.method, e.path[-60:], e.status) for e in self.journal.entries()[-8:]]}"
 
 
 async def _quietly(running: Any) -> None:

@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
-from keystead_sandbox.faults import Effect, Fault
-from world import World
 
 from keystead.model.errors import KeysteadError
 from keystead.operator.app import Operator
 from keystead.operator.settings import Settings, read_settings
+from keystead_sandbox.faults import Effect, Fault
+from world import World
 
 pytestmark = pytest.mark.looptime
-MISSING = "/subscriptions/{}/resourceGroups/identities/providers/Microsoft.ManagedIdentity/userAssignedIdentities/missing"
+MISSING = (
+    "/subscriptions/{}/resourceGroups/identities/providers/Microsoft.ManagedIdentity/userAssignedIdentities/missing"
+)
 
 
 async def _working(world: World) -> None:
@@ -31,7 +33,14 @@ async def _working(world: World) -> None:
         ({"identities": []}, "spec.identities"),
         ({"namespaces": {"rancherProjects": ["not a project"]}}, "spec.namespaces.rancherProjects[0]"),
     ],
-    ids=["a vault without TLS", "an address that is no vault", "no namespace rule", "an identity that is no id", "no identity", "no Rancher project"],
+    ids=[
+        "a vault without TLS",
+        "an address that is no vault",
+        "no namespace rule",
+        "an identity that is no id",
+        "no identity",
+        "no Rancher project",
+    ],
 )
 async def test_a_bad_edit_freezes_and_names_its_field(bad: dict[str, Any], field: str) -> None:
     async with World() as world:
@@ -97,7 +106,14 @@ async def test_a_claim_that_cannot_be_served_says_why(spec: dict[str, str], reas
     async with World() as world:
         world.grant("team", world.identity("one"), claims="OnRequest")
         world.namespace("shop")
-        world.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultClaim", "metadata": {"name": "team", "namespace": "shop"}, "spec": spec})
+        world.put(
+            {
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultClaim",
+                "metadata": {"name": "team", "namespace": "shop"},
+                "spec": spec,
+            }
+        )
         world.start()
 
         await world.until(lambda: world.claim("shop", "Accepted")[0] == "False")
@@ -111,7 +127,14 @@ async def test_a_service_account_name_that_is_not_allowed_is_refused() -> None:
         world.grant("team", world.identity("one"), claims="OnRequest")
         world.namespace("shop", labels={"team": "team"})
         spec = {"grantName": "team", "serviceAccountName": "default"}
-        world.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultClaim", "metadata": {"name": "team", "namespace": "shop"}, "spec": spec})
+        world.put(
+            {
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultClaim",
+                "metadata": {"name": "team", "namespace": "shop"},
+                "spec": spec,
+            }
+        )
         world.start()
 
         await world.until(lambda: world.claim("shop", "Accepted")[1] == "ServiceAccountNameNotAllowed")
@@ -121,10 +144,16 @@ async def test_a_hand_made_store_that_says_otherwise_blocks_with_its_owners_name
     async with World() as world:
         world.grant("team", world.identity("one"))
         world.namespace("shop", labels={"team": "team"})
-        azure = {"authType": "WorkloadIdentity", "vaultUrl": "https://taem-kv.vault.azure.net", "serviceAccountRef": {"name": "keystead"}}
+        azure = {
+            "authType": "WorkloadIdentity",
+            "vaultUrl": "https://taem-kv.vault.azure.net",
+            "serviceAccountRef": {"name": "keystead"},
+        }
         store = {
-            "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
-            "metadata": {"name": "azure-store", "namespace": "shop"}, "spec": {"provider": {"azurekv": azure}},
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "SecretStore",
+            "metadata": {"name": "azure-store", "namespace": "shop"},
+            "spec": {"provider": {"azurekv": azure}},
         }
         world.put(store, manager="the-team")
         world.start()
@@ -146,12 +175,27 @@ async def test_a_hand_made_store_that_says_otherwise_blocks_with_its_owners_name
         Fault(service="arm", effect=Effect.RESET, seconds=120),
         Fault(service="arm", method="PUT", effect=Effect.HALF_WRITE, status=500, code="InternalServerError", times=1),
         Fault(service="arm", method="PUT", effect=Effect.LOST_ANSWER, times=1),
-        Fault(service="arm", method="PUT", status=409, code="ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity", times=3),
+        Fault(
+            service="arm",
+            method="PUT",
+            status=409,
+            code="ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity",
+            times=3,
+        ),
         Fault(service="arm", method="PUT", status=429, code="TooManyRequests", retry_after=20, times=3),
         Fault(service="entra", status=503, seconds=90),
         Fault(service="keyvault", status=503, seconds=90),
     ],
-    ids=["Azure down", "Azure resets", "half-write", "lost answer", "overlapping writers", "throttled", "Entra down", "vault down"],
+    ids=[
+        "Azure down",
+        "Azure resets",
+        "half-write",
+        "lost answer",
+        "overlapping writers",
+        "throttled",
+        "Entra down",
+        "vault down",
+    ],
 )
 async def test_the_job_is_done_once_the_trouble_is_over(fault: Fault) -> None:
     async with World() as world:
@@ -196,7 +240,13 @@ def test_an_operator_without_kubernetes_says_what_to_set() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("KEYSTEAD_LANE_PACE", "soon"), ("KEYSTEAD_QUORUM", "0"), ("KEYSTEAD_CLOUD", "Mars"), ("KEYSTEAD_OBSERVE_ONLY", "perhaps"), ("KEYSTEAD_LEASE_DURATION", "1s")],
+    [
+        ("KEYSTEAD_LANE_PACE", "soon"),
+        ("KEYSTEAD_QUORUM", "0"),
+        ("KEYSTEAD_CLOUD", "Mars"),
+        ("KEYSTEAD_OBSERVE_ONLY", "perhaps"),
+        ("KEYSTEAD_LEASE_DURATION", "1s"),
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(variable: str, value: str) -> None:
     with pytest.raises(KeysteadError, match=variable) as refusal:

@@ -1,6 +1,7 @@
 """Killed at each awaited write in turn, before it and after it, the operator comes back to the same good state."""
 
 import pytest
+
 from world import Trap, World
 
 pytestmark = pytest.mark.looptime

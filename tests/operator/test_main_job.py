@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from world import VAULT, World
 
 pytestmark = pytest.mark.looptime

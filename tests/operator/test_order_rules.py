@@ -1,6 +1,7 @@
 """The order rules of docs/architecture.md, each by its number, read from the sandbox's journal."""
 
 import pytest
+
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.journal import Entry
 from world import Trap, World
@@ -97,7 +98,11 @@ async def test_rule_4_with_the_namespace_going_esos_finalizers_get_a_bounded_tim
         await _working(world)
         store = world.object("secretstores", "azure-store", "shop") or {}
         finalizer = {"finalizers": ["secretstore.externalsecrets.io/finalizer"]}
-        held = {"apiVersion": store["apiVersion"], "kind": "SecretStore", "metadata": {"name": "azure-store", "namespace": "shop", **finalizer}}
+        held = {
+            "apiVersion": store["apiVersion"],
+            "kind": "SecretStore",
+            "metadata": {"name": "azure-store", "namespace": "shop", **finalizer},
+        }
         world.put(held)
         await world.pass_time(5)
         began = world.clock.now()
@@ -187,7 +192,9 @@ async def test_rule_9_a_credential_that_is_not_provably_ours_is_never_deleted() 
     async with World(drift_interval=30.0) as world:
         one = world.identity("one")
         world.azure.add_credential(one, "theirs", "https://kubernetes.sandbox", "system:serviceaccount:gone:keystead")
-        world.azure.add_credential(one, "ks-ffffffff-gone-keystead", "https://kubernetes.sandbox", "system:serviceaccount:gone:other")
+        world.azure.add_credential(
+            one, "ks-ffffffff-gone-keystead", "https://kubernetes.sandbox", "system:serviceaccount:gone:other"
+        )
         world.grant("team", one)
         world.namespace("shop", labels={"team": "team"})
         world.start()
@@ -202,7 +209,9 @@ async def test_rule_9_a_credential_that_is_not_provably_ours_is_never_deleted() 
 async def test_rule_10_a_taken_trust_is_never_written_over() -> None:
     async with World() as world:
         one = world.identity("one")
-        world.azure.add_credential(one, "terraform-made", "https://kubernetes.sandbox", "system:serviceaccount:shop:keystead")
+        world.azure.add_credential(
+            one, "terraform-made", "https://kubernetes.sandbox", "system:serviceaccount:shop:keystead"
+        )
         world.grant("team", one)
         world.namespace("shop", labels={"team": "team"})
         world.start()
@@ -217,7 +226,17 @@ async def test_rule_10_a_taken_trust_is_never_written_over() -> None:
 async def test_writes_of_one_identity_never_overlap_and_keep_their_pace() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"), world.identity("two"))
-        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.ANSWER, status=429, code="TooManyRequests", retry_after=10, times=2))
+        world.azure.faults.add(
+            Fault(
+                service="arm",
+                method="PUT",
+                effect=Effect.ANSWER,
+                status=429,
+                code="TooManyRequests",
+                retry_after=10,
+                times=2,
+            )
+        )
         for number in range(10):
             world.namespace(f"shop-{number}", labels={"team": "team"})
         world.start()

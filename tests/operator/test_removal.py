@@ -1,6 +1,7 @@
 """Trust goes the moment its reason goes, and nothing of ours holds a tenant's namespace."""
 
 import pytest
+
 from keystead_sandbox.faults import Fault
 from world import World
 
@@ -92,8 +93,10 @@ async def test_an_edit_that_would_revoke_many_waits_for_a_word() -> None:
         word = {"keystead.dev/confirm-revocations": str(changed["metadata"]["generation"])}
         world.put(
             {
-                "apiVersion": "keystead.dev/v1alpha1", "kind": "VaultGrant",
-                "metadata": {"name": "team", "annotations": word}, "spec": changed["spec"],
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultGrant",
+                "metadata": {"name": "team", "annotations": word},
+                "spec": changed["spec"],
             }
         )
         await world.until(lambda: world.credentials() == {})
@@ -109,13 +112,25 @@ async def test_an_orphan_of_ours_is_swept_and_foreign_credentials_are_left_alone
         await world.until(lambda: world.ready("shop"))
         ours = next(each for each in identity.credentials.values() if each.name.startswith("ks-"))
         prefix = "-".join(ours.name.split("-")[:2])
-        world.azure.add_credential(identity, f"{prefix}-gone-keystead-abcdefghijklmnopqrstuvwxyz", ours.issuer, "system:serviceaccount:gone:keystead")
-        world.azure.add_credential(identity, "ks-00000000-other-keystead-abcdefghijklmnopqrstuvwxyz", ours.issuer, "system:serviceaccount:other:keystead")
+        world.azure.add_credential(
+            identity,
+            f"{prefix}-gone-keystead-abcdefghijklmnopqrstuvwxyz",
+            ours.issuer,
+            "system:serviceaccount:gone:keystead",
+        )
+        world.azure.add_credential(
+            identity,
+            "ks-00000000-other-keystead-abcdefghijklmnopqrstuvwxyz",
+            ours.issuer,
+            "system:serviceaccount:other:keystead",
+        )
 
         await world.until(lambda: "system:serviceaccount:gone:keystead" not in world.credentials(), seconds=600)
         await world.pass_time(600)
 
         assert operator.controller is not None
         assert {each.subject for each in identity.credentials.values()} == {
-            "someone", "system:serviceaccount:shop:keystead", "system:serviceaccount:other:keystead",
+            "someone",
+            "system:serviceaccount:shop:keystead",
+            "system:serviceaccount:other:keystead",
         }

@@ -1,6 +1,7 @@
 """Peer review: nobody gets a vault without a second pair of eyes, and a word counts only while all it names is true."""
 
 import pytest
+
 from world import World
 
 pytestmark = pytest.mark.looptime
@@ -61,8 +62,10 @@ async def test_the_requester_cannot_approve() -> None:
         world.namespace("shop", labels={"team": "team"})
         world.put(
             {
-                "apiVersion": "keystead.dev/v1alpha1", "kind": "VaultClaim",
-                "metadata": {"name": "team", "namespace": "shop"}, "spec": {"grantName": "team", "requestedBy": "dev"},
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultClaim",
+                "metadata": {"name": "team", "namespace": "shop"},
+                "spec": {"grantName": "team", "requestedBy": "dev"},
             }
         )
         world.start()

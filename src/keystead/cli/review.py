@@ -11,7 +11,8 @@ from rich.table import Table
 
 from keystead.kube import decode
 from keystead.kube.client import Api, load_config
-from keystead.kube.resources import API_VERSION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
+from keystead.kube.kinds import VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
+from keystead.kube.resources import API_VERSION
 from keystead.model.conditions import ConditionType, Status, find
 from keystead.model.errors import Refused
 from keystead.model.reasons import Reason

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from keystead.kube import decode
 from keystead.kube.client import Api
 from keystead.kube.informer import Informer, Patience, run_all
-from keystead.kube.resources import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
+from keystead.kube.kinds import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
 from keystead.model.clock import Clock
 from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
 

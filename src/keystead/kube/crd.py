@@ -6,7 +6,8 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from keystead.kube.resources import GROUP, KINDS, VERSION, Kind
+from keystead.kube.kinds import KINDS, Kind
+from keystead.kube.resources import GROUP, VERSION
 
 _CONDITIONS = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 _CONSTRAINTS = {

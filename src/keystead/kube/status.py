@@ -5,7 +5,8 @@ import hashlib
 from typing import Any
 
 from keystead.kube.client import Api
-from keystead.kube.resources import API_VERSION, FEDERATION, VAULT_CLAIM, VAULT_GRANT, Kind
+from keystead.kube.kinds import FEDERATION, VAULT_CLAIM, VAULT_GRANT, Kind
+from keystead.kube.resources import API_VERSION
 from keystead.model.clock import Clock
 from keystead.model.conditions import Condition
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY

@@ -11,14 +11,8 @@ from typing import Any
 
 from keystead.kube.client import Api
 from keystead.kube.decode import CLIENT_ID, MANAGED_BY, OURS, TENANT_ID
-from keystead.kube.resources import (
-    API_VERSION,
-    AUTOMATIC_LABEL,
-    FEDERATION,
-    FINALIZER,
-    GROUP,
-    VAULT_CLAIM,
-)
+from keystead.kube.kinds import FEDERATION, VAULT_CLAIM
+from keystead.kube.resources import API_VERSION, AUTOMATIC_LABEL, FINALIZER, GROUP
 from keystead.model.clock import Clock
 from keystead.model.errors import FieldConflict, Refused
 from keystead.model.ids import NamespaceUid
