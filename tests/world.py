@@ -49,7 +49,7 @@ class Trap:
         self.writes = 0
         self.at: int | None = None
         self.after = False
-        self.sprung: Callable[[], None] = lambda: None
+        self.sprung: Callable[[], object] = lambda: None
         self.dead = False
 
     async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:

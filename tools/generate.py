@@ -56,7 +56,9 @@ def _rows(schema: dict[str, Any], path: str) -> list[str]:
     rows = []
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
-        rows.append(f"| `{path}.{name}`{' (required)' if name in required else ''} | {_type(field)} | {_meaning(field)} |")
+        rows.append(
+            f"| `{path}.{name}`{' (required)' if name in required else ''} | {_type(field)} | {_meaning(field)} |"
+        )
         inner = field.get("items", field)
         if inner.get("properties") and name != "conditions":
             rows += _rows(inner, f"{path}.{name}{'[]' if 'items' in field else ''}")

@@ -1,5 +1,7 @@
 """The order rules of docs/architecture.md, each by its number, read from the sandbox's journal."""
 
+import itertools
+
 import pytest
 
 from keystead_sandbox.faults import Effect, Fault
@@ -244,7 +246,7 @@ async def test_writes_of_one_identity_never_overlap_and_keep_their_pace() -> Non
 
         for name in ("one", "two"):
             lane = [entry for entry in world.azure_writes() if f"/{name}/" in entry.path]
-            for before, after in zip(lane, lane[1:], strict=False):
+            for before, after in itertools.pairwise(lane):
                 assert after.at >= before.at + before.seconds
                 assert after.at - before.at >= 3.99
                 assert before.status != 429 or after.at - before.at >= 10

@@ -181,7 +181,7 @@ def _namespace(labels: dict[str, str] | None = None, annotations: dict[str, str]
         ),
     ],
 )
-def test_what_a_grant_allows(rule: NamespaceRule, namespace: Namespace, allowed: bool) -> None:  # noqa: FBT001 - a table
+def test_what_a_grant_allows(rule: NamespaceRule, namespace: Namespace, allowed: bool) -> None:
     verdict = policy.judge(rule, namespace)
 
     assert verdict.allowed is allowed

@@ -54,7 +54,7 @@ def _world(draw_reserved: int, approval: ApprovalMode, foreigners: list[int]) ->
     return world
 
 
-def _happen(world: World, event: str, name: str) -> None:  # noqa: C901, PLR0912 - one case per event
+def _happen(world: World, event: str, name: str) -> None:
     here = world.namespaces.get(name)
     entry = next((each for each in world.federations.values() if each.namespace == name), None)
     grant = world.grant

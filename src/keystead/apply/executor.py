@@ -87,7 +87,7 @@ class Executor:
                 self._board.succeeded(step.unit)
         return None
 
-    async def _do(self, step: Step) -> None:  # noqa: C901, PLR0912 - one case per step of the closed union
+    async def _do(self, step: Step) -> None:
         cluster = self._cluster
         match step:
             case CreateClaim():

@@ -111,7 +111,7 @@ class TemplateSpec(_Part):
         str, Meta(description="Name of the ServiceAccount.", min_length=1, max_length=253)
     ] = "keystead"
     secret_store_name: Annotated[str, Meta(description="Name of the SecretStore.", min_length=1, max_length=253)] = (
-        "azure-store"
+        "azure-store"  # noqa: S105 - the name of a store, not a secret
     )
     labels: Annotated[dict[str, str], Meta(description="Labels for the SecretStore.")] = {}
     annotations: Annotated[dict[str, str], Meta(description="Annotations for the SecretStore.")] = {}

@@ -35,7 +35,7 @@ class Settings:
     cloud: str = _setting("KEYSTEAD_CLOUD", "AzureCloud", "AzureCloud, AzureChinaCloud or AzureUSGovernment.")
     tenant_id: str = _setting("AZURE_TENANT_ID", "", "Tenant in which the operator signs in.")
     client_id: str = _setting("AZURE_CLIENT_ID", "", "Client id as which the operator signs in.")
-    client_secret: Secret | None = _setting(
+    client_secret: Secret | None = _setting(  # noqa: RUF009 - _setting makes a dataclasses.field
         "AZURE_CLIENT_SECRET", None, "Client secret, where there is nothing better."
     )
     token_file: str = _setting("AZURE_FEDERATED_TOKEN_FILE", "", "Token file of Azure workload identity.")

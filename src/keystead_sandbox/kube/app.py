@@ -28,6 +28,7 @@ _VERSION = {
     "platform": "sandbox",
     "goVersion": "none",
 }
+_GROUP_ONLY = 2  # parts of /apis/GROUP
 _CREATED, _EVENTS = 201, ("events.k8s.io", "events")
 
 
@@ -313,7 +314,7 @@ class Cluster:
         elif parts[0] == "apis":
             answer = (
                 discovery.group(kinds, parts[1])
-                if len(parts) == 2
+                if len(parts) == _GROUP_ONLY
                 else discovery.resources(kinds, parts[1], "/".join(parts[2:]))
             )
         return None if answer is None else _json(answer)

@@ -146,9 +146,11 @@ def _is_instant(value: str) -> bool:
 
 def _map(value: dict[str, Any], schema: dict[str, Any], path: str) -> list[Problem]:
     problems: list[Problem] = []
-    for name in schema.get("required") or ():
-        if name not in value:
-            problems.append((f"{path}.{name}" if path else name, "FieldValueRequired", "Required value"))
+    problems += [
+        (f"{path}.{name}" if path else name, "FieldValueRequired", "Required value")
+        for name in schema.get("required") or ()
+        if name not in value
+    ]
     size = len(value)
     if size < schema.get("minProperties", 0):
         problems.append(
