@@ -49,7 +49,14 @@ def test_the_main_job_comes_true_and_its_report_has_the_scenarios_numbers(
     assert (written["identities"], written["credentials"], written["clockRate"]) == (4, 56, 10.0)
     assert written["revoked"] == {"expected": 1, "gone": 1}
     assert written["schedule"]["measured"] >= written["schedule"]["optimum"] > 0
-    assert {path.name for path in kept.iterdir()} >= {"kubeconfig", "azure.journal.jsonl", "operator.log", "engine.log"}
+    assert {path.name for path in kept.iterdir()} >= {
+        "kubeconfig",
+        "azure-ca.pem",
+        "kubernetes-ca.pem",
+        "azure.journal.jsonl",
+        "operator.log",
+        "engine.log",
+    }
     assert "55 ready" in run.stdout
 
 

@@ -54,7 +54,6 @@ async def _serve(kubeconfig: Path, port: int, rate: float, named: list[str], log
     try:
         await stop.wait()
     finally:
-        kubeconfig.unlink(missing_ok=True)  # noqa: ASYNC240 - one unlink(2)
         await server.stop()
         journal.close()
 

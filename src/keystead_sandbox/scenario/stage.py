@@ -8,6 +8,7 @@ import asyncio
 import base64
 import os
 import shlex
+import shutil
 import subprocess
 import typing
 from collections.abc import Mapping
@@ -122,6 +123,8 @@ async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage
     await parts.until_file(azure, env_file)
     seed.unlink()  # it holds the vaults' values
     exported = read_exports(env_file)
+    # The emulated Azure takes its authority away when it ends; a kept folder goes on having it.
+    shutil.copy(exported["SSL_CERT_FILE"], folder / "azure-ca.pem")
     stage = Stage(
         folder, kubeconfig, exported["KEYSTEAD_SANDBOX_URL"], Path(exported["SSL_CERT_FILE"]), {**base, **exported}
     )
