@@ -9,7 +9,7 @@ from keystead.cli.review import approve, deny, requests
 from keystead.cli.run import run
 from keystead.cli.sandbox import sandbox
 from keystead.cli.sync import sync
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 
 app = typer.Typer(
     name="keystead",
@@ -31,9 +31,12 @@ app.command()(crds)
 
 
 def main() -> None:
-    """Entry point: errors of ours are told in two lines, and never as a traceback."""
+    """Entry point: errors of ours are told with their cure, and never as a traceback."""
     try:
         app()
     except KeysteadError as error:
-        sys.stderr.write(f"keystead: {error.diagnostics()}\n")
+        sys.stderr.write(f"keystead: {error}\n")
+        if isinstance(error, Retryable):
+            # A refusal names its own cure; for what did not answer, the cure lies around us.
+            sys.stderr.write("Check that the API server runs and that KUBECONFIG names its address, then try again.\n")
         sys.exit(1)
