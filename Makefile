@@ -47,9 +47,9 @@ generate: $(DEV) ## regenerate what is generated: CRDs and reference pages
 .PHONY: lock
 lock: $(DEV) ## pin all dependencies anew, with hashes
 	@$(PIP) install uv
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade \
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
 		pyproject.toml requirements/build.in -o requirements/runtime.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade \
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
 		pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
 
 .PHONY: clean
