@@ -20,13 +20,16 @@ from keystead_sandbox.roles import ROLES, role_named
 from keystead_sandbox.world import Rules, World
 
 _GROUP = "(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+"
-GroupId = Annotated[str, Meta(pattern=f"{_GROUP}$")]
+GroupId = Annotated[str, Meta(pattern=rf"{_GROUP}\Z")]
 IdentityId = Annotated[
     str,
-    Meta(pattern=f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9][\\w-]{{2,127}}$"),
+    Meta(
+        pattern=f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9][a-zA-Z0-9_-]{{2,127}}\\Z"
+    ),
 ]
 VaultId = Annotated[
-    str, Meta(pattern=f"{_GROUP}/providers/Microsoft.KeyVault/vaults/[a-zA-Z](?!.*--)[a-zA-Z0-9-]{{1,22}}[a-zA-Z0-9]$")
+    str,
+    Meta(pattern=f"{_GROUP}/providers/Microsoft.KeyVault/vaults/[a-zA-Z](?!.*--)[a-zA-Z0-9-]{{1,22}}[a-zA-Z0-9]\\Z"),
 ]
 
 

@@ -27,7 +27,7 @@ class Call:
     @property
     def path(self) -> str:
         """As the client spelled it, without a slash at the end."""
-        return self.request.url.path.rstrip("/")
+        return str(self.request.scope["path"]).rstrip("/")
 
     @property
     def version(self) -> str:

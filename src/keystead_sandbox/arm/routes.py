@@ -51,14 +51,14 @@ class ArmApp:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
-        if request.method == "GET" and request.url.path == _METADATA:
+        if request.method == "GET" and request.scope["path"] == _METADATA:
             return metadata(request)  # clients ask before they can sign in
         caller = self._caller(request)
         request.state.note["caller"] = caller.name
         self._admit(request, caller, headers)
         found = False
         for method, pattern, handler in self._table:
-            match = pattern.fullmatch(request.url.path)
+            match = pattern.fullmatch(request.scope["path"])
             if match is not None and method == request.method:
                 return await handler(Call(request, caller, match.groupdict()))
             found = found or match is not None
@@ -77,7 +77,7 @@ class ArmApp:
 
     def _admit(self, request: Request, caller: Caller, headers: dict[str, str]) -> None:
         """The subscription must be there, of the caller's tenant, and have requests left for the caller."""
-        match = _SUBSCRIPTION.match(request.url.path)
+        match = _SUBSCRIPTION.match(request.scope["path"])
         if match is None:
             return
         subscription = self._world.subscriptions.get(match["subscription"].lower())

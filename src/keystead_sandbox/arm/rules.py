@@ -53,7 +53,7 @@ def check_form(version: str) -> None:
     """What is not about identities takes any version that looks like one."""
     if not version:
         raise errors.bad_version(version, "", ())
-    if not _FORM.match(version):
+    if not _FORM.fullmatch(version):
         raise errors.Refusal(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
 
 
@@ -88,13 +88,13 @@ def authorise(world: World, caller: Caller, action: str, scope: str) -> None:
 
 def check_identity_name(name: str) -> None:
     """Letters, digits, hyphens, underscores; 3 to 128."""
-    if not _IDENTITY_NAME.match(name):
+    if not _IDENTITY_NAME.fullmatch(name):
         raise errors.bad_request(f"The resource name '{name}' is not valid.")
 
 
 def trust_of(name: str, body: Any) -> tuple[str, str, str]:
     """Issuer, subject and audience of a credential's body, if it makes sense."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise errors.bad_request(f"Federated Identity Credential name '{name}' is invalid.")
     properties = body.get("properties") if isinstance(body, dict) else None
     if not isinstance(properties, dict) or not properties:
