@@ -19,7 +19,7 @@ from keystead_sandbox.journal import Journal
 from keystead_sandbox.roles import ROLES, role_named
 from keystead_sandbox.world import Rules, World
 
-_GROUP = "(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+"
+_GROUP = r"(?i)^/subscriptions/[0-9a-z-]+/resourceGroups/[\w.()-]+"
 GroupId = Annotated[str, Meta(pattern=rf"{_GROUP}\Z")]
 IdentityId = Annotated[
     str,
@@ -141,7 +141,9 @@ def read_seed(path: Path) -> Seed:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `")
         place = place.removesuffix("`")
-        raise BadSeed("", f"{_located(path, node, place)}: {problem}. {_cure(place)}") from error
+        unknown = re.search("unknown field `(.+?)`", problem)
+        where = _located(path, node, f"{place or '$'}.{unknown[1]}" if unknown else place)
+        raise BadSeed("", f"{where}: {_explained(problem, place)}") from error
     except BadSeed as error:
         raise BadSeed("", f"{_located(path, node, error.place)}: {error.problem}") from error
     return seed
@@ -242,13 +244,13 @@ def _assignment_problems(seed: Seed) -> Iterator[tuple[str, str]]:
             yield f"{place}.role", f"{assignment.role!r} is not a role that the sandbox knows. Use one of: {roles}."
 
 
-def _cure(place: str) -> str:
-    """What may stand in the part that *place* names."""
+def _explained(problem: str, place: str) -> str:
+    """A complaint of the decoder, and what may stand there instead."""
     part = re.match(r"\$\.(\w+)", place)
-    kind = _KINDS.get(part[1]) if part else Seed
-    if kind is None:
-        return f"Known parts: {', '.join(_names(Seed))}."
-    return f"Known fields: {', '.join(_names(kind))}."
+    name = part[1] if part else ""
+    if "matching regex" in problem:
+        return f"is not {_IDS[name]}"
+    return f"{problem}. Known fields: {', '.join(_names(_KINDS.get(name, Seed)))}."
 
 
 def _names(kind: type[msgspec.Struct]) -> list[str]:
@@ -256,24 +258,34 @@ def _names(kind: type[msgspec.Struct]) -> list[str]:
 
 
 def _located(path: Path, node: yaml.Node | None, place: str) -> str:
-    """``FILE:LINE: FIELD`` of the deepest node on the way to *place* that the file has."""
+    """``FILE:LINE: FIELD``; the line of the deepest node on the way to *place* that the file has."""
+    line = node.start_mark.line if node is not None else 0
     for key, index in re.findall(r"\.(\w+)|\[(\d+)\]", place):
         below = _below(node, key, index)
         if below is None:
             break
-        node = below
-    line = node.start_mark.line + 1 if node is not None else 1
-    return f"{path}:{line}: {place.removeprefix('$.')}" if place not in ("", "$") else f"{path}:{line}"
+        line, node = below
+    return f"{path}:{line + 1}: {place.removeprefix('$.')}" if place not in ("", "$") else f"{path}:{line + 1}"
 
 
-def _below(node: yaml.Node | None, key: str, index: str) -> yaml.Node | None:
+def _below(node: yaml.Node | None, key: str, index: str) -> tuple[int, yaml.Node] | None:
+    """The node under a key or at an index, and the line where it, or its key, stands."""
     if key and isinstance(node, yaml.MappingNode):
-        return next((value for name, value in node.value if name.value == key), None)
+        found = next(((name, value) for name, value in node.value if name.value == key), None)
+        return (found[0].start_mark.line, found[1]) if found is not None else None
     if index and isinstance(node, yaml.SequenceNode) and int(index) < len(node.value):
-        return node.value[int(index)]  # type: ignore[no-any-return]  # PyYAML's stubs leave a sequence's items open
+        item = node.value[int(index)]
+        return item.start_mark.line, item
     return None
 
 
+_IDS = {
+    "resourceGroups": "the id of a resource group: /subscriptions/GUID/resourceGroups/NAME",
+    "identities": "the id of an identity: "
+    "/subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME",
+    "vaults": "the id of a vault: /subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.KeyVault/vaults/NAME, "
+    "3 to 24 letters, digits and hyphens",
+}
 _KINDS: dict[str, type[msgspec.Struct]] = {
     "rules": Rules,
     "tenants": TenantSeed,

@@ -1,0 +1,176 @@
+"""Seed files: what they make, and how a bad one is refused."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from keystead_sandbox.clock import VirtualClock
+from keystead_sandbox.journal import Journal
+from keystead_sandbox.seeds import AssignmentSeed, BadSeed, Seed, plant, read_seed
+from keystead_sandbox.world import World
+
+pytestmark = pytest.mark.looptime(start=0)
+PLANTED = "hunter2-planted"
+TENANT = "11111111-1111-4111-8111-111111111111"
+SUBSCRIPTION = "22222222-2222-4222-8222-222222222222"
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/keystead"
+WRITER = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/writer"
+VAULT = f"{GROUP}/providers/Microsoft.KeyVault/vaults/team-kv"
+WHOLE = f"""\
+rules:
+  propagation: 5
+  writeHold: 0.5
+tenants:
+- id: {TENANT}
+  name: contoso
+subscriptions:
+- id: {SUBSCRIPTION}
+  tenant: {TENANT}
+resourceGroups:
+- id: {GROUP}
+  location: northeurope
+applications:
+- clientId: 33333333-3333-4333-8333-333333333333
+  secret: {PLANTED}
+identities:
+- id: {WRITER}
+  credentials:
+  - name: by-hand
+    issuer: https://issuer.example.test/
+    subject: system:serviceaccount:a:b
+vaults:
+- id: {VAULT}
+  secrets:
+    db: {PLANTED}
+roleAssignments:
+- principal: {WRITER.replace("resourceGroups", "resourcegroups")}
+  role: Key Vault Secrets User
+  scope: {VAULT}
+- principal: 33333333-3333-4333-8333-333333333333
+  role: Managed Identity Contributor
+  scope: {GROUP}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "seed.yaml"
+    path.write_text(text)
+    return path
+
+
+def planted(seed: Seed) -> World:
+    clock = VirtualClock(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+    return plant(seed, clock, Journal(clock))
+
+
+async def test_a_seed_makes_what_it_says(tmp_path: Path) -> None:
+    world = planted(read_seed(written(tmp_path, WHOLE)))
+
+    identity, vault = world.identity(WRITER), world.vault("TEAM-KV")
+    application = world.applications["33333333-3333-4333-8333-333333333333"]
+    assert identity is not None
+    assert vault is not None
+    assert (world.rules.propagation, world.rules.write_hold, world.rules.negative_cache) == (5, 0.5, 90)
+    assert world.tenants[TENANT].name == "contoso"
+    assert world.groups[GROUP.lower()].location == "northeurope"
+    assert identity.credentials["by-hand"].written_at <= -5
+    assert vault.resource_id == VAULT
+    assert vault.secrets["db"][-1].value == PLANTED
+    assert world.may(identity.principal_id, "Microsoft.KeyVault/vaults/secrets/getSecret/action", VAULT, data=True)
+    assert world.may(application.object_id, "Microsoft.ManagedIdentity/userAssignedIdentities/write", WRITER)
+    assert PLANTED not in repr((world.applications, vault))
+
+
+async def test_the_same_seed_gives_the_same_ids(tmp_path: Path) -> None:
+    seed = read_seed(written(tmp_path, WHOLE))
+
+    first, second = planted(seed).identity(WRITER), planted(seed).identity(WRITER)
+
+    assert first is not None
+    assert second is not None
+    assert (first.client_id, first.principal_id) == (second.client_id, second.principal_id)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "# nothing\n"])
+async def test_an_empty_seed_is_a_tenant_and_a_subscription(tmp_path: Path, text: str) -> None:
+    world = planted(read_seed(written(tmp_path, text)))
+
+    assert len(world.tenants) == 1
+    assert [each.tenant_id for each in world.subscriptions.values()] == list(world.tenants)
+
+
+# What is wrong, the first words of the line that is named, and the cure.
+BAD = {
+    "no YAML": ("a: [", "a: [", "Correct the line"),
+    "a tab": ("tenants:\n\t- id: x\n", "\t- id", "Correct the line"),
+    "a list": ("- rules\n", "- rules", "Known fields: rules, tenants"),
+    "an unknown part": (f"{WHOLE}identites: []\n", "identites", "Known fields: rules, tenants"),
+    "an unknown rule": (WHOLE.replace("writeHold", "writehold"), "  writehold", "Known fields: propagation"),
+    "a rule that is no number": (WHOLE.replace("propagation: 5", "propagation: soon"), "  propagation", "`float`"),
+    "an unknown field": (WHOLE.replace("  credentials:", "  credential:"), "  credential:", "id, clientId, location"),
+    "a missing field": (WHOLE.replace(f"  secret: {PLANTED}\n", ""), "- clientId", "missing required field `secret`"),
+    "an identity that is a vault": (
+        WHOLE.replace(f"- id: {WRITER}", f"- id: {VAULT}x"),
+        f"- id: {VAULT}x",
+        "is not the id of an identity: /subscriptions/",
+    ),
+    "a vault's name that is too short": (
+        WHOLE.replace(f"- id: {VAULT}", f"- id: {VAULT[:-5]}"),
+        f"- id: {VAULT[:-5]}",
+        "3 to 24 letters",
+    ),
+    "a group with a line too many": (
+        WHOLE.replace(f"- id: {GROUP}\n  location", f'- id: "{GROUP}\\n"\n  location'),
+        f'- id: "{GROUP}',
+        "is not the id of a resource group",
+    ),
+    "a tenant that is not there": (WHOLE.replace(f"tenant: {TENANT}", "tenant: x"), "  tenant: x", "not in tenants"),
+    "a subscription that is not there": (
+        WHOLE.replace(f"- id: {VAULT}", f"- id: {VAULT.replace(SUBSCRIPTION, 'other')}"),
+        "- id: /subscriptions/other",
+        "not in subscriptions. Add it there",
+    ),
+    "an identity twice": (
+        WHOLE.replace("vaults:\n- id", f"- id: {WRITER.replace('writer', 'WRITER')}\nvaults:\n- id"),
+        f"- id: {WRITER.replace('writer', 'WRITER')}",
+        "there twice. Remove one",
+    ),
+    "an unknown role": (WHOLE.replace("Key Vault Secrets User", "Cook"), "  role: Cook", "Key Vault Secrets User"),
+    "a principal that is not there": (
+        WHOLE.replace("- principal: /sub", "- principal: /gone/sub"),
+        "- principal: /gone",
+        "not in identities. Add it there",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_seed_is_refused_with_its_line_and_the_cure(tmp_path: Path, case: str) -> None:
+    text, start, cure = BAD[case]
+    path = written(tmp_path, text)
+
+    with pytest.raises(BadSeed) as refused:
+        read_seed(path)
+
+    file, line, _ = str(refused.value).split(":", 2)
+    assert file == str(path)
+    assert text.splitlines()[int(line) - 1].startswith(start)
+    assert cure in str(refused.value)
+    assert PLANTED not in str(refused.value)
+
+
+def test_a_seed_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(BadSeed, match="cannot be read: No such file"):
+        read_seed(tmp_path / "missing")
+    with pytest.raises(BadSeed, match="is not text in YAML"):
+        read_seed(tmp_path / "binary")
+
+
+async def test_a_seed_made_in_code_is_checked_too() -> None:
+    given = AssignmentSeed(principal=TENANT, role="Nobody", scope=GROUP)
+
+    with pytest.raises(BadSeed, match=r"roleAssignments\[0\]\.role: 'Nobody' is not a role"):
+        planted(Seed(role_assignments=[given]))
