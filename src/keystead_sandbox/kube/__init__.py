@@ -1,5 +1,5 @@
 """An embedded Kubernetes API server, for the operator, the engine and kubectl.
 
-It keeps objects, versions, watches, patches, field ownership, namespaces' lives and tokens as the real one does. It does
-not authorise: every authenticated user may do everything, and admission policies are not enforced.
+It keeps objects, versions, watches, patches, field ownership, namespaces' lives and tokens as the real one does.
+RBAC and admission policies are not enforced: every authenticated user may do everything.
 """

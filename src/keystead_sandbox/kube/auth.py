@@ -1,11 +1,12 @@
 """Who is asking: bearer tokens of named users, and ServiceAccount tokens that this cluster signed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from keystead_sandbox.kube.errors import ApiError
-from keystead_sandbox.kube.tokens import TokenIssuer
 
 ADMINS = "system:masters"
 OPEN = ("/healthz", "/livez", "/readyz", "/version", "/.well-known/openid-configuration", "/openid/v1/jwks")
@@ -23,14 +24,19 @@ class User:
         return {"username": self.name, "groups": [*self.groups, "system:authenticated"]}
 
 
-def authenticate(headers: Mapping[str, str], path: str, users: Mapping[str, User], tokens: TokenIssuer) -> User:
+def authenticate(
+    headers: Headers,
+    path: str,
+    users: Mapping[str, User],
+    claims_of: Callable[[str], dict[str, Any] | None],
+) -> User:
     """The caller; ApiError 401 when there is none, and the path is not open."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     user: User | None = None
     if scheme.lower() == "bearer":
         user = users.get(token.strip())
         if user is None:
-            claims = tokens.verify(token.strip())
+            claims = claims_of(token.strip())
             if claims is not None:
                 namespace = claims["kubernetes.io"]["namespace"]
                 user = User(claims["sub"], ("system:serviceaccounts", f"system:serviceaccounts:{namespace}"))
@@ -39,6 +45,9 @@ def authenticate(headers: Mapping[str, str], path: str, users: Mapping[str, User
             return User("system:anonymous", ("system:unauthenticated",))
         raise ApiError(401, "Unauthorized", "Unauthorized")
     wanted = headers.get("impersonate-user")
-    if wanted and ADMINS in user.groups:
-        return User(wanted, tuple(filter(None, headers.get("impersonate-group", "").split(","))))
-    return user
+    if not wanted:
+        return user
+    if ADMINS not in user.groups:
+        text = f'users "{wanted}" is forbidden: User "{user.name}" cannot impersonate resource "users" in API group ""'
+        raise ApiError(403, "Forbidden", f"{text} at the cluster scope", details={"name": wanted, "kind": "users"})
+    return User(wanted, tuple(headers.getlist("impersonate-group")))

@@ -14,7 +14,7 @@ import yaml
 
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.kube.app import Cluster
+from keystead_sandbox.kube.app import NOT_ENFORCED, Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.server import Server
@@ -34,7 +34,7 @@ def kube(
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every request here, as JSON lines.")] = None,
 ) -> None:
     """Serve a Kubernetes API without RBAC and without admission policies: whoever is known may do everything."""
-    sys.stderr.write("keystead-sandbox kube: RBAC and admission policies are not enforced\n")
+    sys.stderr.write(f"keystead-sandbox kube: {NOT_ENFORCED}\n")
     asyncio.run(_serve(kubeconfig, port, clock_rate, user or [], journal))
 
 

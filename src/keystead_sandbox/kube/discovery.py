@@ -1,17 +1,15 @@
-"""What the server says it serves: discovery, old and aggregated, and OpenAPI v3."""
+"""What the server says it serves: discovery, old and aggregated."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from keystead_sandbox.kube.kinds import ALL_VERBS, Kind
+from keystead_sandbox.kube.reviews import REVIEWS
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-REVIEWS = (
-    ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
-    ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
-)
-"""Kinds that can only be created, and are answered on the spot."""
+_STABILITY = re.compile(r"^v(\d+)(?:(alpha|beta)(\d+))?$")
 
 
 def groups(kinds: Iterable[Kind]) -> dict[str, list[str]]:
@@ -23,7 +21,16 @@ def groups(kinds: Iterable[Kind]) -> dict[str, list[str]]:
     for group, _, _ in REVIEWS:
         if "v1" not in found[group]:
             found[group].append("v1")
-    return dict(found)
+    return {name: sorted(versions, key=_rank) for name, versions in found.items()}
+
+
+def _rank(version: str) -> tuple[int, int, int, str]:
+    """Stable versions first, then beta, then alpha, newest first (docs: "Version priority")."""
+    found = _STABILITY.match(version)
+    if found is None:
+        return 3, 0, 0, version
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return stage, -int(found[1]), -int(found[3] or 0), version
 
 
 def group_list(kinds: Iterable[Kind]) -> dict[str, Any]:
@@ -122,58 +129,3 @@ def _aggregated_rows(kinds: list[Kind], name: str, version: str) -> list[dict[st
             }
         )
     return rows
-
-
-def openapi_index(kinds: Iterable[Kind]) -> dict[str, Any]:
-    """``/openapi/v3``: one document for each group and version."""
-    paths = sorted({_prefix(kind) for kind in kinds})
-    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash=1"} for path in paths}}
-
-
-def openapi(kinds: Iterable[Kind], path: str) -> dict[str, Any] | None:
-    """Schemas of the kinds below *path*, for ``kubectl explain`` and client-side validation."""
-    found = [kind for kind in kinds if _prefix(kind) == path]
-    if not found:
-        return None
-    schemas: dict[str, Any] = {}
-    routes: dict[str, Any] = {}
-    for kind in found:
-        name = f"{'.'.join(reversed((kind.group or 'core.k8s.io').split('.')))}.{kind.version}.{kind.kind}"
-        model = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-        schemas[name] = {**_schema(kind), "x-kubernetes-group-version-kind": [model]}
-        place = f"/{path}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"/{path}/{kind.plural}"
-        reference = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-        operation = {
-            "x-kubernetes-group-version-kind": model,
-            "responses": {"200": {"description": "OK", "content": reference}},
-        }
-        parameters = [
-            {"name": each, "in": "query", "schema": {"type": "string"}}
-            for each in ("dryRun", "fieldManager", "fieldValidation")
-        ]
-        writing = {**operation, "parameters": parameters, "requestBody": {"content": reference}}
-        routes[place] = {
-            "get": {**operation, "x-kubernetes-action": "list"},
-            "post": {**writing, "x-kubernetes-action": "post"},
-        }
-        routes[f"{place}/{{name}}"] = {
-            "get": {**operation, "x-kubernetes-action": "get"},
-            "patch": {**writing, "x-kubernetes-action": "patch"},
-        }
-    return {
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36.0"},
-        "paths": routes,
-        "components": {"schemas": schemas},
-    }
-
-
-def _prefix(kind: Kind) -> str:
-    return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
-
-
-def _schema(kind: Kind) -> dict[str, Any]:
-    if kind.schema is not None:
-        return kind.schema
-    # Built-in kinds are not described field by field: anything goes, as their storage has it.
-    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -1,7 +1,12 @@
 """Refusals as Kubernetes ``Status`` objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+UNKNOWN_FORMAT = (
+    "the body of the request was in an unknown format - accepted media types include: "
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+)
 
 
 class ApiError(Exception):
@@ -13,58 +18,89 @@ class ApiError(Exception):
         reason: str,
         message: str,
         *,
-        details: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
-        self.details = details or {}
-        self.headers = headers or {}
+        self.details = dict(details or {})
+        self.headers = dict(headers or {})
 
     def status(self) -> dict[str, Any]:
         """The body."""
-        body = {
+        body: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
+        if self.reason:
+            body["reason"] = self.reason
         return {**body, "details": self.details} if self.details else body
 
 
 def not_found(group: str, plural: str, name: str) -> ApiError:
-    shown = f"{plural}.{group}" if group else plural
-    return ApiError(404, "NotFound", f'{shown} "{name}" not found', details=_details(group, plural, name))
+    text = f'{_resource(group, plural)} "{name}" not found'
+    return ApiError(404, "NotFound", text, details=_details(group, plural, name))
+
+
+def no_such_path() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
 def already_exists(group: str, plural: str, name: str) -> ApiError:
-    shown = f"{plural}.{group}" if group else plural
-    return ApiError(409, "AlreadyExists", f'{shown} "{name}" already exists', details=_details(group, plural, name))
+    text = f'{_resource(group, plural)} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", text, details=_details(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
-    shown = f"{plural}.{group}" if group else plural
     why = why or "the object has been modified; please apply your changes to the latest version and try again"
-    text = f'Operation cannot be fulfilled on {shown} "{name}": {why}'
+    text = f'Operation cannot be fulfilled on {_resource(group, plural)} "{name}": {why}'
     return ApiError(409, "Conflict", text, details=_details(group, plural, name))
 
 
 def invalid(group: str, kind: str, name: str, problems: Sequence[tuple[str, str, str]]) -> ApiError:
     """422; *problems* are (field, reason, message)."""
-    shown = f"{kind}.{group}" if group else kind
     told = [f"{field}: {message}" for field, _, message in problems]
-    text = f'{shown} "{name}" is invalid: ' + (told[0] if len(told) == 1 else f"[{', '.join(told)}]")
+    text = f'{_resource(group, kind)} "{name}" is invalid: ' + (told[0] if len(told) == 1 else f"[{', '.join(told)}]")
     causes = [{"reason": reason, "message": message, "field": field} for field, reason, message in problems]
     return ApiError(422, "Invalid", text, details={"name": name, "group": group, "kind": kind, "causes": causes})
 
 
 def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
+
+
+def method_not_allowed(verb: str) -> ApiError:
+    return ApiError(405, "MethodNotAllowed", f"the server does not allow {verb} on the requested resource")
+
+
+def expired(version: int, current: int) -> ApiError:
+    """What a watch that begins too far back gets."""
+    return ApiError(410, "Expired", f"too old resource version: {version} ({current})")
+
+
+def terminating(group: str, plural: str, name: str, namespace: str) -> ApiError:
+    """No new objects in a namespace that is going."""
+    shown = _resource(group, plural)
+    text = (
+        f'{shown} "{name}" is forbidden: unable to create new content in namespace {namespace} '
+        "because it is being terminated"
+    )
+    cause = {
+        "reason": "NamespaceTerminating",
+        "message": f"namespace {namespace} is being terminated",
+        "field": "metadata.namespace",
+    }
+    return ApiError(403, "Forbidden", text, details={**_details(group, plural, name), "causes": [cause]})
+
+
+def _resource(group: str, plural: str) -> str:
+    return f"{plural}.{group}" if group else plural
 
 
 def _details(group: str, plural: str, name: str) -> dict[str, Any]:

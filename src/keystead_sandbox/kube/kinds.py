@@ -1,12 +1,27 @@
 """The kinds that are served: those built in, and those that CRDs add."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-Column = tuple[str, str, str, int]
+from keystead_sandbox.kube import builtins
+from keystead_sandbox.kube.builtins import Schema
+
+Column: TypeAlias = tuple[str, str, str, int]
 """Title, type, JSON path or name of a computed cell, priority."""
+Lists: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
+"""Paths of lists that are maps, with their keys; an empty tuple of keys is a set."""
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+NAMESPACES = ("", "namespaces")
+CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
+ACCOUNTS = ("", "serviceaccounts")
+CONFIG_MAPS = ("", "configmaps")
+SECRETS = ("", "secrets")
+LEASES = ("coordination.k8s.io", "leases")
+EVENTS = ("events.k8s.io", "events")
+RBAC = "rbac.authorization.k8s.io"
+_EVERY_FIELD = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
 
 
 @dataclass(frozen=True)
@@ -18,14 +33,19 @@ class Kind:
     kind: str
     plural: str
     namespaced: bool
+    schema: Schema = field(compare=False)
+    custom: bool = False
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     status: bool = False
-    schema: dict[str, Any] | None = field(default=None, compare=False)
     columns: tuple[Column, ...] = field(default=(), compare=False)
-    list_keys: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """Paths of lists that are maps, with their keys; an empty tuple of keys is a set."""
+    list_keys: Lists = field(default_factory=dict, compare=False)
+    atomic: frozenset[tuple[str, ...]] = field(default=frozenset(), compare=False)
+    """Paths of maps that server-side apply takes as one value."""
+    selectable: Mapping[str, str] = field(default_factory=lambda: dict(_EVERY_FIELD), compare=False)
+    """Field selectors that are answered, with the place in the stored object."""
     storage_version: str = ""
+    singular_name: str = ""
 
     @property
     def api_version(self) -> str:
@@ -36,119 +56,115 @@ class Kind:
         return self.group, self.plural
 
     @property
-    def singular(self) -> str:
-        return self.kind.lower()
+    def storage(self) -> tuple[str, str]:
+        """Where the store keeps it; Events of both groups are one."""
+        return EVENTS if self.key == ("", "events") else self.key
 
     @property
-    def custom(self) -> bool:
-        return self.schema is not None
+    def singular(self) -> str:
+        return self.singular_name or self.kind.lower()
+
+    @property
+    def generations(self) -> bool:
+        """Whether ``metadata.generation`` counts the changes of this kind's spec."""
+        return self.custom or self.key == CRDS
 
 
 _NAME: Column = ("Name", "string", ".metadata.name", 0)
 _AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
-METADATA_LISTS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("metadata", "ownerReferences"): ("uid",),
-    ("metadata", "finalizers"): (),
-}
+_CREATED: Column = ("Created At", "string", ".metadata.creationTimestamp", 0)
+_ROLE: Column = ("Role", "string", "role:", 0)
+_METADATA_LISTS: Lists = {("metadata", "ownerReferences"): ("uid",), ("metadata", "finalizers"): ()}
+_CONDITIONS: Lists = {("status", "conditions"): ("type",)}
+_EVENT_COLUMNS: tuple[Column, ...] = (
+    ("Last Seen", "date", "event:seen", 0),
+    ("Type", "string", ".type", 0),
+    ("Reason", "string", ".reason", 0),
+    ("Object", "string", "event:object", 0),
+    ("Message", "string", ".message", 0),
+    ("Name", "string", ".metadata.name", 1),
+)
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 
-def _kind(
-    group: str,
-    version: str,
-    kind: str,
-    plural: str,
-    *columns: Column,
-    namespaced: bool = True,
-    short: tuple[str, ...] = (),
-    status: bool = False,
-    lists: dict[tuple[str, ...], tuple[str, ...]] | None = None,
-) -> Kind:
-    shown = (_NAME, *columns) if columns and columns[0][0] == "!" else (_NAME, *columns, _AGE)
-    return Kind(
-        group,
-        version,
-        kind,
-        plural,
-        namespaced,
-        short,
-        (),
-        status,
-        None,
-        tuple(each for each in shown if each[0] != "!"),
-        {**METADATA_LISTS, **(lists or {})},
-    )
+def _builtin(kind: str, plural: str, *columns: Column, group: str = "", **more: Any) -> Kind:
+    lists = {**_METADATA_LISTS, **more.pop("lists", {})}
+    more["selectable"] = {**_EVERY_FIELD, **more.get("selectable", {})}
+    more.setdefault("namespaced", True)
+    schema = builtins.SCHEMAS[kind if group != EVENTS[0] else "events.k8s.io/Event"]
+    return Kind(group, "v1", kind, plural, schema=schema, columns=columns, list_keys=lists, **more)
 
 
 BUILT_IN: tuple[Kind, ...] = (
-    _kind(
-        "",
-        "v1",
+    _builtin(
         "Namespace",
         "namespaces",
+        _NAME,
         ("Status", "string", ".status.phase", 0),
+        _AGE,
         namespaced=False,
-        short=("ns",),
+        short_names=("ns",),
         status=True,
+        selectable={"status.phase": "status.phase"},
+        lists=_CONDITIONS,
     ),
-    _kind(
-        "",
-        "v1",
+    _builtin(
         "ServiceAccount",
         "serviceaccounts",
+        _NAME,
         ("Secrets", "integer", "count:.secrets", 0),
-        short=("sa",),
-        lists={("secrets",): ("name",)},
+        _AGE,
+        short_names=("sa",),
+        lists={("secrets",): ("name",), ("imagePullSecrets",): ("name",)},
     ),
-    _kind("", "v1", "Secret", "secrets", ("Type", "string", ".type", 0), ("Data", "integer", "count:.data", 0)),
-    _kind("", "v1", "ConfigMap", "configmaps", ("Data", "integer", "count:.data", 0), short=("cm",)),
-    _kind(
-        "",
-        "v1",
+    _builtin(
+        "Secret",
+        "secrets",
+        _NAME,
+        ("Type", "string", ".type", 0),
+        ("Data", "integer", "count:.data", 0),
+        _AGE,
+        selectable={"type": "type"},
+    ),
+    _builtin("ConfigMap", "configmaps", _NAME, ("Data", "integer", "count:.data", 0), _AGE, short_names=("cm",)),
+    _builtin(
         "Event",
         "events",
-        ("!", "", "", 0),
-        ("Last Seen", "date", "event:seen", 0),
-        ("Type", "string", ".type", 0),
-        ("Reason", "string", ".reason", 0),
-        ("Object", "string", "event:object", 0),
-        ("Message", "string", "event:message", 0),
-        short=("ev",),
+        *_EVENT_COLUMNS,
+        short_names=("ev",),
+        selectable={f"involvedObject.{name}": f"involvedObject.{name}" for name in _INVOLVED}
+        | {
+            "reason": "reason",
+            "type": "type",
+            "reportingComponent": "reportingComponent",
+            "source": "source.component",
+        },
     ),
-    _kind(
-        "events.k8s.io",
-        "v1",
+    _builtin(
         "Event",
         "events",
-        ("!", "", "", 0),
-        ("Last Seen", "date", "event:seen", 0),
-        ("Type", "string", ".type", 0),
-        ("Reason", "string", ".reason", 0),
-        ("Object", "string", "event:object", 0),
-        ("Message", "string", "event:message", 0),
-        short=("ev",),
+        *_EVENT_COLUMNS,
+        group=EVENTS[0],
+        short_names=("ev",),
+        selectable={f"regarding.{name}": f"involvedObject.{name}" for name in _INVOLVED}
+        | {"reason": "reason", "type": "type", "reportingController": "reportingComponent"},
     ),
-    _kind("coordination.k8s.io", "v1", "Lease", "leases", ("Holder", "string", ".spec.holderIdentity", 0)),
-    _kind("rbac.authorization.k8s.io", "v1", "Role", "roles"),
-    _kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", ("Role", "string", ".roleRef.name", 0)),
-    _kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False),
-    _kind(
-        "rbac.authorization.k8s.io",
-        "v1",
-        "ClusterRoleBinding",
-        "clusterrolebindings",
-        ("Role", "string", ".roleRef.name", 0),
-        namespaced=False,
-    ),
-    _kind(
-        "apiextensions.k8s.io",
-        "v1",
+    _builtin("Lease", "leases", _NAME, ("Holder", "string", ".spec.holderIdentity", 0), _AGE, group=LEASES[0]),
+    _builtin("Role", "roles", _NAME, _CREATED, group=RBAC),
+    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, group=RBAC),
+    _builtin("ClusterRole", "clusterroles", _NAME, _CREATED, group=RBAC, namespaced=False),
+    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, group=RBAC, namespaced=False),
+    _builtin(
         "CustomResourceDefinition",
         "customresourcedefinitions",
-        ("!", "", "", 0),
-        ("Created At", "string", ".metadata.creationTimestamp", 0),
+        _NAME,
+        _CREATED,
+        group=CRDS[0],
         namespaced=False,
-        short=("crd", "crds"),
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
         status=True,
+        lists=_CONDITIONS,
     ),
 )
 
@@ -162,11 +178,12 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
     for version in spec["versions"]:
         if not version.get("served"):
             continue
-        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {"x-kubernetes-preserve-unknown-fields": True}
-        given = version.get("additionalPrinterColumns")
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        given = version.get("additionalPrinterColumns") or ()
         columns: list[Column] = [
-            (each["name"], each["type"], each["jsonPath"], each.get("priority", 0)) for each in given or ()
+            (each["name"], each["type"], each["jsonPath"], each.get("priority", 0)) for each in given
         ]
+        selectable = [each["jsonPath"].lstrip(".") for each in version.get("selectableFields") or ()]
         kinds.append(
             Kind(
                 spec["group"],
@@ -174,27 +191,47 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 names["kind"],
                 names["plural"],
                 spec["scope"] == "Namespaced",
-                tuple(names.get("shortNames") or ()),
-                tuple(names.get("categories") or ()),
-                "status" in (version.get("subresources") or {}),
                 schema,
-                (_NAME, *(columns if given else [_AGE])),
-                {**METADATA_LISTS, **_lists(schema, ())},
-                storage,
+                custom=True,
+                short_names=tuple(names.get("shortNames") or ()),
+                categories=tuple(names.get("categories") or ()),
+                status="status" in (version.get("subresources") or {}),
+                columns=(_NAME, *(columns or [_AGE])),
+                list_keys={**_METADATA_LISTS, **_lists(schema, ())},
+                atomic=frozenset(_atomic(schema, ())),
+                selectable=_EVERY_FIELD | {each: each for each in selectable},
+                storage_version=storage,
+                singular_name=names.get("singular") or "",
             )
         )
     return kinds
 
 
-def _lists(schema: dict[str, Any], path: tuple[str, ...]) -> dict[tuple[str, ...], tuple[str, ...]]:
+def _below(schema: Schema, path: tuple[str, ...]) -> list[tuple[Schema, tuple[str, ...]]]:
+    """Schemas right below, an item of a list standing at the path of its list."""
+    found = [(inner, (*path, name)) for name, inner in (schema.get("properties") or {}).items()]
+    if isinstance(schema.get("items"), dict):
+        found += _below(schema["items"], path)
+    return found
+
+
+def _lists(schema: Schema, path: tuple[str, ...]) -> Lists:
     """Where a schema says that a list is a map or a set."""
-    found: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for name, inner in (schema.get("properties") or {}).items():
-        here = (*path, name)
+    found: Lists = {}
+    for inner, here in _below(schema, path):
         kind = inner.get("x-kubernetes-list-type")
         if kind == "map":
             found[here] = tuple(inner.get("x-kubernetes-list-map-keys") or ())
         elif kind == "set":
             found[here] = ()
         found |= _lists(inner, here)
+    return found
+
+
+def _atomic(schema: Schema, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for inner, here in _below(schema, path):
+        if inner.get("x-kubernetes-map-type") == "atomic":
+            found.append(here)
+        found += _atomic(inner, here)
     return found

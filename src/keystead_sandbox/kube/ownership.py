@@ -39,12 +39,12 @@ def fields_of(item: Any, kind: Kind) -> set[Path]:
 
 
 def _collect(value: Any, plain: Path, path: Path, kind: Kind, found: set[Path]) -> None:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and plain not in kind.atomic:
         for name, inner in value.items():
             _collect(inner, (*plain, name), (*path, f"f:{name}"), kind, found)
         return
     keys = kind.list_keys.get(plain) if isinstance(value, list) else None
-    if keys is None or not value:
+    if keys is None or not value or (keys and not all(isinstance(each, dict) for each in value)):
         found.add(path)
     elif not keys:
         found.update((*path, f"v:{json.dumps(each)}") for each in value)
@@ -105,8 +105,7 @@ def apply(
     result: dict[str, Any] = _merged(base, wanted, (), kind)
     gone = (decode(before["fieldsV1"]) if before is not None else set()) - mine
     held = set().union(*(decode(each["fieldsV1"]) for each in theirs)) if theirs else set()
-    for path in sorted(gone - held, key=len, reverse=True):
-        _remove(result, path)
+    _withdraw(result, gone, mine | held)
     entry = {
         "manager": manager,
         "operation": "Apply",
@@ -137,25 +136,31 @@ def _conflicts(
 
 
 def _conflict_error(conflicts: list[tuple[Path, dict[str, Any]]]) -> ApiError:
+    by_manager: dict[str, list[str]] = {}
+    for path, entry in conflicts:
+        by_manager.setdefault(_named(entry), []).append(_shown(path))
     causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f'conflict with "{entry["manager"]}" using {entry["apiVersion"]}',
-            "field": _shown(path),
-        }
-        for path, entry in conflicts
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": field}
+        for manager, fields in by_manager.items()
+        for field in fields
     ]
-    many = f"{len(causes)} conflicts" if len(causes) > 1 else "1 conflict"
-    first = f'with "{conflicts[0][1]["manager"]}" using {conflicts[0][1]["apiVersion"]}'
-    names = (
-        ", ".join(f"{cause['message']}: {cause['field']}" for cause in causes)
-        if len(causes) > 1
-        else f"{first}: {causes[0]['field']}"
-    )
-    text = (
-        f"Apply failed with {many}: {names}" if len(causes) > 1 else f"Apply failed with 1 conflict: conflict {names}"
-    )
+    if len(causes) == 1:
+        text = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        lines = [
+            f"conflicts with {manager}:" + "".join(f"\n- {field}" for field in fields)
+            for manager, fields in by_manager.items()
+        ]
+        text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
     return ApiError(409, "Conflict", text, details={"causes": causes})
+
+
+def _named(entry: dict[str, Any]) -> str:
+    """A manager as conflicts name it: those that applied by their name alone, others with version and time."""
+    text = json.dumps(entry["manager"])
+    if entry.get("subresource"):
+        text += f' with subresource "{entry["subresource"]}"'
+    return text if entry["operation"] == "Apply" else f"{text} using {entry['apiVersion']} at {entry['time']}"
 
 
 def _shown(path: Path) -> str:
@@ -191,10 +196,29 @@ def _step(item: Any, part: str) -> Any:
     return item if part == "." else None
 
 
+def _withdraw(item: dict[str, Any], gone: set[Path], kept: set[Path]) -> None:
+    """Remove what is no longer applied. An item of a list goes whole, unless somebody else has a field in it."""
+    whole = [path[:-1] for path in gone if path[-1] == "." and not _covers(path[:-1], kept)]
+    for path in sorted(gone):
+        key = next((part for part in reversed(path[:-1]) if part.startswith("k:")), "")
+        inside = any(path[: len(each)] == each for each in whole)
+        is_key = path[-2:-1] == (key,) and path[-1][2:] in json.loads(key[2:] or "{}")
+        if path[-1] == "." or inside or is_key or path in kept or _covers(path, kept):
+            continue
+        _remove(item, path)
+    for path in sorted(whole, key=len, reverse=True):
+        _remove(item, path)
+
+
+def _covers(path: Path, others: set[Path]) -> bool:
+    """Whether one of *others* is below *path*."""
+    return any(len(other) > len(path) and other[: len(path)] == path for other in others)
+
+
 def _remove(item: dict[str, Any], path: Path) -> None:
     parents: list[tuple[Any, str]] = []
     here: Any = item
-    for part in path if path[-1] != "." else path[:-1]:
+    for part in path:
         parents.append((here, part))
         here = _step(here, part)
         if here is None:
@@ -202,10 +226,8 @@ def _remove(item: dict[str, Any], path: Path) -> None:
     parent, part = parents[-1]
     if part.startswith("f:"):
         parent.pop(part[2:], None)
-    elif part.startswith("k:") and path[-1] == ".":
+    else:
         parent.remove(here)
-    elif part.startswith("v:"):
-        parent.remove(json.loads(part[2:]))
     # Maps that held nothing else go with their last entry, all the way up.
     for index in range(len(parents) - 1, 0, -1):
         if parents[index][0] in ({}, []) and parents[index - 1][1].startswith("f:"):
@@ -215,7 +237,7 @@ def _remove(item: dict[str, Any], path: Path) -> None:
 
 
 def _merged(live: Any, wanted: Any, plain: Path, kind: Kind) -> Any:
-    if isinstance(wanted, dict):
+    if isinstance(wanted, dict) and plain not in kind.atomic:
         result = dict(live) if isinstance(live, dict) else {}
         for name, inner in wanted.items():
             result[name] = _merged(result.get(name), inner, (*plain, name), kind)

@@ -39,7 +39,7 @@ def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
 
 
 def strategic(target: Any, patch: Any, name: str = "") -> Any:
-    """Kubernetes' own: lists with a merge key merge, ``$patch`` deletes or replaces, and order directives are dropped."""
+    """Kubernetes' own: lists with a merge key merge, ``$patch`` deletes or replaces, order directives are dropped."""
     if isinstance(patch, dict):
         return _strategic_map(target if isinstance(target, dict) else {}, patch)
     if isinstance(patch, list):

@@ -1,4 +1,4 @@
-"""Just enough of Kubernetes' protobuf to read what kubectl sends: it writes a few kinds that way, and takes JSON back."""
+"""Just enough of Kubernetes' protobuf to read what kubectl sends: a few kinds it writes so, and takes JSON back."""
 
 import base64
 from typing import Any
@@ -16,6 +16,15 @@ _META = {
     11: ("labels", "m"),
     12: ("annotations", "m"),
 }
+_RULE = {
+    1: ("verbs", "l"),
+    2: ("apiGroups", "l"),
+    3: ("resources", "l"),
+    4: ("resourceNames", "l"),
+    5: ("nonResourceURLs", "l"),
+}
+_SUBJECT = {1: ("kind", "s"), 2: ("apiGroup", "s"), 3: ("name", "s"), 4: ("namespace", "s")}
+_ROLE = {1: ("apiGroup", "s"), 2: ("kind", "s"), 3: ("name", "s")}
 _SCHEMAS: dict[str, dict[int, tuple[str, Any]]] = {
     "Namespace": {1: ("metadata", _META)},
     "ServiceAccount": {1: ("metadata", _META)},
@@ -36,13 +45,30 @@ _SCHEMAS: dict[str, dict[int, tuple[str, Any]]] = {
             {
                 1: (
                     "resourceAttributes",
-                    {1: ("namespace", "s"), 2: ("verb", "s"), 3: ("group", "s"), 5: ("resource", "s")},
+                    {
+                        1: ("namespace", "s"),
+                        2: ("verb", "s"),
+                        3: ("group", "s"),
+                        4: ("version", "s"),
+                        5: ("resource", "s"),
+                        6: ("subresource", "s"),
+                        7: ("name", "s"),
+                    },
                 )
             },
         ),
     },
-    "DeleteOptions": {1: ("gracePeriodSeconds", "i"), 4: ("propagationPolicy", "s")},
-    "Role": {1: ("metadata", _META)},
+    "SelfSubjectRulesReview": {1: ("metadata", _META), 2: ("spec", {1: ("namespace", "s")})},
+    "DeleteOptions": {
+        1: ("gracePeriodSeconds", "i"),
+        2: ("preconditions", {1: ("uid", "s"), 2: ("resourceVersion", "s")}),
+        4: ("propagationPolicy", "s"),
+        5: ("dryRun", "l"),
+    },
+    "Role": {1: ("metadata", _META), 2: ("rules", [_RULE])},
+    "ClusterRole": {1: ("metadata", _META), 2: ("rules", [_RULE])},
+    "RoleBinding": {1: ("metadata", _META), 2: ("subjects", [_SUBJECT]), 3: ("roleRef", _ROLE)},
+    "ClusterRoleBinding": {1: ("metadata", _META), 2: ("subjects", [_SUBJECT]), 3: ("roleRef", _ROLE)},
 }
 
 
@@ -71,6 +97,8 @@ def _object(data: bytes, schema: dict[int, tuple[str, Any]]) -> dict[str, Any]:
 def _field(values: list[Any], kind: Any) -> Any:
     if isinstance(kind, dict):
         return _object(values[0], kind)
+    if isinstance(kind, list):
+        return [_object(each, kind[0]) for each in values]
     if kind in ("m", "mb"):
         pairs = [_message(each) for each in values]
         return {pair.get(1, [b""])[0].decode(): _entry(pair.get(2, [b""])[0], kind) for pair in pairs}

@@ -1,4 +1,4 @@
-"""Pure: what a path and its query ask for."""
+"""What a request asks for, and the JSON that answers it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,13 +6,17 @@ from typing import Any
 
 import msgspec
 import yaml
+from starlette.requests import Request
+from starlette.responses import Response
 
 from keystead_sandbox.kube import protobuf
 from keystead_sandbox.kube.errors import ApiError, bad_request
-from keystead_sandbox.kube.kinds import Kind
+from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, Kind
 
+CREATED = 201
+TRUE = ("true", "1")
 _SUBRESOURCES = ("status", "token", "finalize")
-_API_DEPTH, _GROUP_DEPTH = 2, 3
+_API_DEPTH, _GROUP_DEPTH, _PLURAL_DEPTH = 2, 3, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,49 @@ def parse(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> Target | Non
     else:
         return None
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in _SUBRESOURCES:  # noqa: PLR2004 - namespaces/NAME/PLURAL
+    if rest[0] == "namespaces" and len(rest) > _PLURAL_DEPTH and rest[2] not in _SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
     kind = kinds.get((group, version, rest[0]))
-    if kind is None:
+    name, sub = [*rest[1:3], "", ""][:2]
+    if kind is None or len(rest) > _PLURAL_DEPTH + 1 or not _has(kind, sub):
         return None
-    if len(rest) > 2 and rest[2] not in _SUBRESOURCES:  # noqa: PLR2004 - PLURAL/NAME/SUBRESOURCE
-        return None
-    return Target(kind, namespace, rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else "")  # noqa: PLR2004 - as above
+    if bool(namespace) > kind.namespaced:
+        return None  # a kind of the whole cluster has no place in a namespace
+    return Target(kind, namespace, name, sub)
+
+
+def _has(kind: Kind, sub: str) -> bool:
+    """Whether a kind has a subresource."""
+    if sub == "status":
+        return kind.status
+    return not sub or kind.key == {"token": ACCOUNTS, "finalize": NAMESPACES}.get(sub)
+
+
+async def body(request: Request) -> Any:
+    """The body as JSON."""
+    return body_of(await request.body(), request.headers.get("content-type", "application/json"))
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON; clients compare the content type with exactly this."""
+    return Response(msgspec.json.encode(value), status, {"Content-Type": "application/json", **(headers or {})})
+
+
+def warning_headers(warnings: list[str]) -> dict[str, str]:
+    """Warnings for people, as RFC 7234 headers."""
+    if not warnings:
+        return {}
+    clean = [" ".join(each.replace("\\", "/").replace('"', "'").split()) for each in dict.fromkeys(warnings)]
+    text = ", ".join(f'299 - "{each}"' for each in clean)
+    return {"Warning": text.encode("ascii", "replace").decode()}
+
+
+def number(query: Mapping[str, str], name: str) -> int:
+    """A number of the query; 0 when it is not given."""
+    text = query.get(name) or "0"
+    if not text.isdigit():
+        raise bad_request(f'{name}: Invalid value: "{text}": must be a number')
+    return int(text)
 
 
 def body_of(content: bytes, content_type: str) -> Any:
@@ -55,6 +94,9 @@ def body_of(content: bytes, content_type: str) -> Any:
             if content.lstrip()[:1] != b"{":
                 return yaml.safe_load(content)
             return msgspec.json.decode(content)
+        if kind and "json" not in kind:
+            text = f"the body of the request was in an unknown format - {kind}"
+            raise ApiError(415, "UnsupportedMediaType", text)
         return msgspec.json.decode(content) if content else {}
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise bad_request(f"the request's body cannot be read: {str(error).splitlines()[0]}") from None

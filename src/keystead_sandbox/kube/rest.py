@@ -1,23 +1,22 @@
 """The verbs on objects: what a create, an update, an apply or a delete does to the store."""
 
-import base64
 import copy
-import datetime
 import random
-import re
-import string
-from typing import Any
+from typing import Any, TypeAlias
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import cel, errors, ownership, patches, schema
-from keystead_sandbox.kube.kinds import BUILT_IN, Kind
-from keystead_sandbox.kube.lifecycle import NAMESPACES, Lifecycle, new_uid
+from keystead_sandbox.kube import crd as definitions
+from keystead_sandbox.kube import errors, events, ownership, patches, rules
+from keystead_sandbox.kube.admission import Writing, admit, declared
+from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, NAMESPACES, Kind
+from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
 from keystead_sandbox.kube.store import Store
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-_RBAC_NAME = re.compile(r"^[^/%]+$")
-_SUFFIX = string.ascii_lowercase + string.digits
-Object = dict[str, Any]
+Object: TypeAlias = dict[str, Any]
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
+_SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
+_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
 class Rest:
@@ -33,74 +32,50 @@ class Rest:
         self._lifecycle = Lifecycle(self)
         self._random = random.Random(0)  # noqa: S311 - suffixes of generated names
 
-    def now(self) -> datetime.datetime:
-        return self._clock.wall()
-
     def instant(self) -> str:
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._clock.wall().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     # Verbs -------------------------------------------------------------------------------------------------------
 
-    def create(
-        self, kind: Kind, namespace: str, given: Object, *, manager: str, dry: bool, warnings: list[str]
-    ) -> Object:
+    def create(self, kind: Kind, namespace: str, given: Object, how: Writing) -> Object:
         """A new object."""
-        item = copy.deepcopy(given)
-        metadata = self._metadata(kind, namespace, item)
-        self._check_namespace(kind, namespace, metadata["name"])
-        if self.store.get(_stored(kind), metadata.get("namespace", ""), metadata["name"]) is not None:
-            raise errors.already_exists(kind.group, kind.plural, metadata["name"])
+        item = events.stored(kind, copy.deepcopy(given))
+        metadata = self._new_metadata(kind, namespace, item)
+        self._check_room(kind, namespace, metadata["name"])
         if kind.status:
             item.pop("status", None)
-        item = self._admit(kind, item, None, warnings)
-        ownership.update(None, item, kind, manager=manager, now=self.instant(), sub="")
-        return self._insert(kind, item, dry=dry, warnings=warnings)
+        item = admit(kind, item, None, how)
+        ownership.update(None, item, kind, manager=how.manager, now=self.instant(), sub="")
+        return self._insert(kind, item, how)
 
-    def update(
-        self, kind: Kind, current: Object, given: Object, *, manager: str, sub: str, dry: bool, warnings: list[str]
-    ) -> Object:
+    def update(self, kind: Kind, current: Object, given: Object, how: Writing, *, sub: str = "") -> Object:
         """Replace an object, or its status alone."""
-        version = (given.get("metadata") or {}).get("resourceVersion")
-        name = current["metadata"]["name"]
+        metadata, name = given.get("metadata") or {}, current["metadata"]["name"]
+        version = metadata.get("resourceVersion")
+        if metadata.get("name", name) != name:
+            text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            raise errors.bad_request(text)
         if not version and kind.custom:
-            problem = (
-                "metadata.resourceVersion",
-                "FieldValueInvalid",
-                "Invalid value: 0x0: must be specified for an update",
-            )
-            raise errors.invalid(kind.group, kind.kind, name, [problem])
-        if version and version != current["metadata"]["resourceVersion"]:
-            raise errors.conflict(kind.group, kind.plural, name)
-        return self._replace(kind, current, copy.deepcopy(given), manager=manager, sub=sub, dry=dry, warnings=warnings)
+            text = "Invalid value: 0x0: must be specified for an update"
+            raise errors.invalid(kind.group, kind.kind, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
+        _expect(kind, current, given)
+        return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
-    def patch(
-        self,
-        kind: Kind,
-        current: Object,
-        patch: Any,
-        *,
-        how: str,
-        manager: str,
-        sub: str,
-        dry: bool,
-        warnings: list[str],
-    ) -> Object:
+    def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
-        if how == "application/json-patch+json":
-            changed = patches.json_patch(current, patch)
-        elif how == "application/strategic-merge-patch+json":
-            if kind.custom:
-                text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-                raise errors.ApiError(415, "UnsupportedMediaType", text)
-            changed = patches.strategic(current, patch)
+        if type_ not in _PATCHES or (kind.custom and type_ == _PATCHES[2]):
+            raise errors.ApiError(415, "UnsupportedMediaType", errors.UNKNOWN_FORMAT)
+        base = events.shown(kind, current)
+        if type_ == _PATCHES[1]:
+            changed = patches.json_patch(base, patch)
+        elif not isinstance(patch, dict):
+            raise errors.bad_request("the patch is not an object")
         else:
-            changed = patches.merge(current, patch)
-        version = (changed.get("metadata") or {}).get("resourceVersion")
-        if version and version != current["metadata"]["resourceVersion"]:
-            raise errors.conflict(kind.group, kind.plural, current["metadata"]["name"])
-        return self._replace(
-            kind, current, copy.deepcopy(changed), manager=manager, sub=sub, dry=dry, warnings=warnings
-        )
+            changed = patches.strategic(base, patch) if type_ == _PATCHES[2] else patches.merge(base, patch)
+        if not isinstance(changed.get("metadata"), dict):
+            raise errors.bad_request("the patched object has no metadata")
+        _expect(kind, current, changed)
+        return self._replace(kind, current, events.stored(kind, copy.deepcopy(changed)), how, sub=sub)
 
     def apply(  # noqa: PLR0913 - one keyword per part of the request
         self,
@@ -116,40 +91,53 @@ class Rest:
         warnings: list[str],
     ) -> tuple[Object, bool]:
         """Server-side apply; the object, and whether it is new."""
-        current = self.store.get(_stored(kind), namespace, name)
+        how = Writing(manager, dry, "Ignore", warnings)
+        current = self.store.get(kind.storage, namespace, name)
         wanted = copy.deepcopy(given)
         metadata = wanted.setdefault("metadata", {})
-        self._check_apply(kind, name, metadata, current)
         if current is None and sub:
             raise errors.not_found(kind.group, kind.plural, name)
-        wanted = self._applied_part(kind, wanted, sub)
+        _check_apply(kind, name, metadata, current)
+        wanted = _applied_part(kind, wanted, sub)
+        declared(kind, wanted)
+        wanted = events.stored(kind, wanted)
         merged = ownership.apply(current, wanted, kind, manager=manager, force=force, now=self.instant(), sub=sub)
-        if current is None:
-            merged["metadata"]["name"] = name
-            managed = merged["metadata"].pop("managedFields")
-            self._metadata(kind, namespace, merged)
-            self._check_namespace(kind, namespace, name)
-            if kind.status:
-                merged.pop("status", None)
-            merged = self._admit(kind, merged, None, warnings)
-            merged["metadata"]["managedFields"] = managed
-            return self._insert(kind, merged, dry=dry, warnings=warnings), True
-        managed = merged["metadata"]["managedFields"]
-        return self._replace(
-            kind, current, merged, manager=manager, sub=sub, dry=dry, warnings=warnings, managed=managed
-        ), False
+        managed = merged["metadata"].pop("managedFields")
+        if current is not None:
+            return self._replace(kind, current, merged, how, sub=sub, managed=managed), False
+        merged["metadata"]["name"] = name
+        self._new_metadata(kind, namespace, merged)
+        self._check_room(kind, namespace, name)
+        if kind.status:
+            merged.pop("status", None)
+        merged = admit(kind, merged, None, how)
+        merged["metadata"]["managedFields"] = managed
+        return self._insert(kind, merged, how), True
 
     def delete(self, kind: Kind, item: Object, options: Object, *, dry: bool = False) -> Object:
         """Begin, and where nothing holds it finish, the end of an object; returns what is left, or what was."""
         wanted = options.get("preconditions") or {}
         metadata = item["metadata"]
-        for field in ("uid", "resourceVersion"):
-            if wanted.get(field) not in (None, metadata[field]):
-                why = f"Precondition failed: {field.upper()} in precondition: {wanted[field]}, {field.upper()} in object meta: {metadata[field]}"
+        for name, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            if wanted.get(name) not in (None, metadata[name]):
+                why = (
+                    f"Precondition failed: {shown} in precondition: {wanted[name]}, "
+                    f"{shown} in object meta: {metadata[name]}"
+                )
                 raise errors.conflict(kind.group, kind.plural, metadata["name"], why)
-        if dry:
-            return item
-        return self.remove(_stored(kind), item)
+        policy = options.get("propagationPolicy") or "Background"
+        if policy not in ("Background", "Foreground", "Orphan"):
+            text = f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}"'
+            raise errors.ApiError(422, "Invalid", text)
+        return item if dry else self.remove(kind.storage, item, policy=policy)
+
+    def finalize(self, item: Object, given: Object) -> Object:
+        """The ``finalize`` subresource of a namespace: its ``spec.finalizers`` alone."""
+        changed = copy.deepcopy(item)
+        changed["spec"] = {"finalizers": list((given.get("spec") or {}).get("finalizers") or ())}
+        stored = self.store.put(NAMESPACES, changed)
+        self._lifecycle.changed(NAMESPACES, stored)
+        return stored
 
     # Used by the life cycle too ----------------------------------------------------------------------------------
 
@@ -159,22 +147,33 @@ class Rest:
         if self.store.get(resource, metadata.get("namespace", ""), metadata["name"]) is None:
             metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
             self.store.put(resource, item)
+            self._lifecycle.created(resource, item)
 
-    def remove(self, resource: tuple[str, str], item: Object) -> Object:
+    def remove(self, resource: tuple[str, str], item: Object, *, policy: str = "Background") -> Object:
         """Mark an object as going, and drop it when nothing holds it."""
         metadata = item["metadata"]
-        held = bool(metadata.get("finalizers")) or resource == NAMESPACES
-        if not held:
+        going = bool(metadata.get("deletionTimestamp"))
+        if policy == "Orphan" and not going:
+            self._lifecycle.orphan(metadata["uid"])
+        extra = [definitions.CLEANUP] if resource == CRDS else []
+        if policy == "Foreground" and self.store.dependents(metadata["uid"]):
+            extra.append(FOREGROUND)
+        finalizers = list(dict.fromkeys([*(metadata.get("finalizers") or ()), *extra]))
+        if not finalizers and resource != NAMESPACES:
             return self.drop(resource, item)
-        if not metadata.get("deletionTimestamp"):
-            item = copy.deepcopy(item)
-            item["metadata"] |= {"deletionTimestamp": self.instant(), "deletionGracePeriodSeconds": 0}
-            if resource == NAMESPACES:
-                item["status"] = {**(item.get("status") or {}), "phase": "Terminating"}
-            item = self.store.put(resource, item)
-            if resource == NAMESPACES:
-                self._lifecycle.terminate(item["metadata"]["name"])
-        return item
+        if going:
+            return item
+        item = copy.deepcopy(item)
+        item["metadata"] |= {"deletionTimestamp": self.instant(), "deletionGracePeriodSeconds": 0}
+        if finalizers:
+            item["metadata"]["finalizers"] = finalizers
+        if resource == NAMESPACES:
+            item["status"] = {**(item.get("status") or {}), "phase": "Terminating"}
+        elif "generation" in metadata:
+            item["metadata"]["generation"] = metadata["generation"] + 1
+        item = self.store.put(resource, item)
+        self._begin_end(resource, item, policy)
+        return self.store.get(resource, metadata.get("namespace") or "", metadata["name"]) or item
 
     def drop(self, resource: tuple[str, str], item: Object) -> Object:
         """The object is gone; what depended on it follows."""
@@ -183,206 +182,172 @@ class Rest:
         self._lifecycle.removed(resource, gone)
         return gone
 
-    def learn_kinds(self, kinds: list[Kind]) -> None:
+    def learn_kinds(self, crd: Object, kinds: list[Kind]) -> None:
+        """Serve these versions of a definition, and no other."""
+        self.forget_kinds(crd)
         for kind in kinds:
             self.kinds[kind.group, kind.version, kind.plural] = kind
 
     def forget_kinds(self, crd: Object) -> None:
-        group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
-        for item in list(self.store.all((group, plural))):
-            self.remove((group, plural), item)
-        self.kinds = {key: kind for key, kind in self.kinds.items() if kind.key != (group, plural)}
+        resource = (crd["spec"]["group"], crd["spec"]["names"]["plural"])
+        self.kinds = {key: kind for key, kind in self.kinds.items() if kind.key != resource}
 
     # Parts of the above ------------------------------------------------------------------------------------------
 
-    def _metadata(self, kind: Kind, namespace: str, item: Object) -> Object:
+    def _begin_end(self, resource: tuple[str, str], item: Object, policy: str) -> None:
+        if resource == NAMESPACES:
+            self._lifecycle.terminate(item["metadata"]["name"])
+        if resource == CRDS:
+            self._lifecycle.empty_definition(item)
+        if policy == "Foreground":
+            self._lifecycle.foreground(item["metadata"]["uid"])
+
+    def _new_metadata(self, kind: Kind, namespace: str, item: Object) -> Object:
         metadata: Object = item.setdefault("metadata", {})
-        for system in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "selfLink", "managedFields"):
+        for system in (*_SYSTEM[2:], "namespace"):
+            if system == "namespace" and metadata.get(system) not in (None, "", namespace):
+                text = "the namespace of the provided object does not match the namespace sent on the request"
+                raise errors.bad_request(text)
             metadata.pop(system, None)
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"] + "".join(self._random.choices(_SUFFIX, k=5))
+            metadata["name"] = self._generated(kind, namespace, metadata["generateName"])
         name = metadata.get("name")
-        if not name:
+        if not isinstance(name, str) or not name:
             problem = ("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
             raise errors.invalid(kind.group, kind.kind, "", [problem])
-        pattern = _RBAC_NAME if kind.group == "rbac.authorization.k8s.io" else _NAME
-        if not pattern.match(name) or len(name) > 253:  # noqa: PLR2004 - the longest DNS subdomain
-            text = f"Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
-            raise errors.invalid(kind.group, kind.kind, name, [("metadata.name", "FieldValueInvalid", text)])
+        wrong = rules.name_problem(kind, name)
+        if wrong is not None:
+            raise errors.invalid(kind.group, kind.kind, name, [wrong])
         if kind.namespaced:
-            if metadata.get("namespace") not in (None, "", namespace):
-                raise errors.bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request"
-                )
             metadata["namespace"] = namespace
-        else:
-            metadata.pop("namespace", None)
         metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
-        if kind.custom or kind.key in (
-            ("rbac.authorization.k8s.io", "roles"),
-            ("apiextensions.k8s.io", "customresourcedefinitions"),
-        ):
+        if kind.generations:
             metadata["generation"] = 1
         return metadata
 
-    def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
-        if not kind.namespaced:
-            return
-        found = self.store.get(NAMESPACES, "", namespace)
-        if found is None:
-            raise errors.not_found("", "namespaces", namespace)
-        if found["metadata"].get("deletionTimestamp"):
-            text = f'{kind.plural} "{name}" is forbidden: unable to create new content in namespace {namespace} because it is being terminated'
-            causes = [
-                {
-                    "reason": "NamespaceTerminating",
-                    "message": f"namespace {namespace} is being terminated",
-                    "field": "metadata.namespace",
-                }
-            ]
-            raise errors.ApiError(403, "Forbidden", text, details={"name": name, "kind": kind.plural, "causes": causes})
+    def _generated(self, kind: Kind, namespace: str, prefix: str) -> str:
+        while True:
+            name = prefix[:58] + "".join(self._random.choices(_SUFFIX, k=5))
+            if self.store.get(kind.storage, namespace, name) is None:
+                return name
 
-    def _check_apply(self, kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
-        if metadata.get("name", name) != name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-            )
-        if metadata.get("managedFields"):
-            raise errors.bad_request("metadata.managedFields must be nil")
-        wanted = metadata.get("uid")
-        if wanted and (current is None or current["metadata"]["uid"] != wanted):
-            raise errors.conflict(kind.group, kind.plural, name, "Precondition failed: UID in precondition differs")
-        version = metadata.pop("resourceVersion", None)
-        if version and (current is None or current["metadata"]["resourceVersion"] != version):
-            raise errors.conflict(kind.group, kind.plural, name)
+    def _check_room(self, kind: Kind, namespace: str, name: str) -> None:
+        if kind.namespaced:
+            if not namespace:
+                raise errors.bad_request("an empty namespace may not be set during creation")
+            found = self.store.get(NAMESPACES, "", namespace)
+            if found is None:
+                raise errors.not_found("", "namespaces", namespace)
+            if found["metadata"].get("deletionTimestamp"):
+                raise errors.terminating(kind.group, kind.plural, name, namespace)
+        existing = self.store.get(kind.storage, namespace if kind.namespaced else "", name)
+        if existing is not None:
+            if existing["metadata"].get("deletionTimestamp"):
+                why = f'object is being deleted: {kind.plural} "{name}" already exists'
+                raise errors.ApiError(409, "AlreadyExists", why, details={"name": name, "kind": kind.plural})
+            raise errors.already_exists(kind.group, kind.plural, name)
 
-    def _applied_part(self, kind: Kind, wanted: Object, sub: str) -> Object:
-        """Through a subresource only its own part counts, on the object itself everything but that part."""
-        wanted["apiVersion"], wanted["kind"] = kind.api_version, kind.kind
-        if sub == "status":
-            name = {"name": wanted["metadata"].get("name")}
-            return {key: wanted[key] for key in ("apiVersion", "kind", "status") if key in wanted} | {"metadata": name}
-        if kind.status:
-            wanted.pop("status", None)
-        return wanted
-
-    def _admit(self, kind: Kind, item: Object, before: Object | None, warnings: list[str]) -> Object:
-        """Defaults, pruning, validation: what stands between a request and the store."""
-        item["apiVersion"], item["kind"] = kind.api_version, kind.kind
-        if kind.key == NAMESPACES:
-            item.setdefault("spec", {"finalizers": ["kubernetes"]})
-            item.setdefault("status", {"phase": "Active"})
-            item["metadata"]["labels"] = {
-                **(item["metadata"].get("labels") or {}),
-                "kubernetes.io/metadata.name": item["metadata"]["name"],
-            }
-        if kind.key == ("", "secrets"):
-            _encode_secret(item)
-        if kind.schema is None:
+    def _insert(self, kind: Kind, item: Object, how: Writing) -> Object:
+        if how.dry:
             return item
-        dropped: list[str] = []
-        item = schema.prune(item, kind.schema, root=True, dropped=dropped)
-        warnings += [f'unknown field "{path}"' for path in dropped]
-        item = schema.default(item, kind.schema)
-        problems = schema.validate(item, kind.schema) or cel.check(kind.schema, item, before)
-        if problems:
-            raise errors.invalid(kind.group, kind.kind, item["metadata"]["name"], problems)
-        return item
-
-    def _insert(self, kind: Kind, item: Object, *, dry: bool, warnings: list[str]) -> Object:
-        if dry:
-            return item
-        stored = self.store.put(_stored(kind), item)
-        warnings += self._lifecycle.created(_stored(kind), stored)
-        return (
-            self.store.get(_stored(kind), stored["metadata"].get("namespace") or "", stored["metadata"]["name"])
-            or stored
-        )
+        stored = self.store.put(kind.storage, item)
+        how.warnings.extend(self._lifecycle.created(kind.storage, stored))
+        metadata = stored["metadata"]
+        return self.store.get(kind.storage, metadata.get("namespace") or "", metadata["name"]) or stored
 
     def _replace(
         self,
         kind: Kind,
         current: Object,
         changed: Object,
+        how: Writing,
         *,
-        manager: str,
         sub: str,
-        dry: bool,
-        warnings: list[str],
         managed: list[Object] | None = None,
     ) -> Object:
-        metadata = self._kept_metadata(kind, current, changed, sub)
+        metadata = _kept_metadata(kind, current, changed, sub)
         changed = {**changed, "metadata": metadata}
         if sub == "status":
             changed = {**copy.deepcopy(current), "status": changed.get("status"), "metadata": metadata}
+            if changed["status"] is None:
+                del changed["status"]
         elif kind.status:
             changed.pop("status", None)
             if "status" in current:
                 changed["status"] = copy.deepcopy(current["status"])
-        changed = self._admit(kind, changed, current, warnings)
-        if kind.custom and {**changed, "metadata": 0, "status": 0} != {**current, "metadata": 0, "status": 0}:
+        if kind.key == NAMESPACES:
+            changed["spec"] = copy.deepcopy(current["spec"])  # only the finalize subresource changes it
+        changed = admit(kind, changed, current, how)
+        head = {"metadata": 0, "status": 0, "apiVersion": 0}
+        if kind.generations and {**changed, **head} != {**current, **head}:
             changed["metadata"]["generation"] = int(current["metadata"].get("generation", 1)) + 1
         if managed is not None:
             changed["metadata"]["managedFields"] = managed
         else:
-            ownership.update(current, changed, kind, manager=manager, now=self.instant(), sub=sub)
-        if changed == current or dry:
+            ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
+        if changed == current or how.dry:
             return changed  # nothing changed: no new version, no event
-        return self._store_change(kind, changed, warnings)
+        return self._store_change(kind, changed, how)
 
-    def _kept_metadata(self, kind: Kind, current: Object, changed: Object, sub: str) -> Object:
-        """Metadata of an update: what the system owns stays as it is."""
-        old = current["metadata"]
-        if sub == "status":
-            return copy.deepcopy(old)
-        new = {key: value for key, value in (changed.get("metadata") or {}).items() if value not in (None, {}, [])}
-        if new.get("name", old["name"]) != old["name"]:
-            raise errors.bad_request("the name of the object does not match the name on the URL")
-        if new.get("uid", old["uid"]) != old["uid"]:
-            raise errors.conflict(
-                kind.group, kind.plural, old["name"], "Precondition failed: UID in object meta differs"
-            )
-        for system in (
-            "name",
-            "namespace",
-            "uid",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "generation",
-            "resourceVersion",
-            "managedFields",
-        ):
-            new.pop(system, None)
-            if system in old:
-                new[system] = copy.deepcopy(old[system])
-        if old.get("deletionTimestamp") and set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()):
-            text = "Forbidden: no new finalizers can be added if the object is being deleted"
-            raise errors.invalid(
-                kind.group, kind.kind, old["name"], [("metadata.finalizers", "FieldValueForbidden", text)]
-            )
-        return new
-
-    def _store_change(self, kind: Kind, changed: Object, warnings: list[str]) -> Object:
-        resource, metadata = _stored(kind), changed["metadata"]
+    def _store_change(self, kind: Kind, changed: Object, how: Writing) -> Object:
+        resource, metadata = kind.storage, changed["metadata"]
         finished = metadata.get("deletionTimestamp") and not metadata.get("finalizers")
         stored = self.store.put(resource, changed)
         if finished and resource != NAMESPACES:
             return self.drop(resource, stored)
-        if finished:
-            self._lifecycle.terminate(metadata["name"])
-        warnings += self._lifecycle.changed(resource, stored)
-        return stored
+        how.warnings.extend(self._lifecycle.changed(resource, stored))
+        return self.store.get(resource, metadata.get("namespace") or "", metadata["name"]) or stored
 
 
-def _stored(kind: Kind) -> tuple[str, str]:
-    """Events of both groups are one."""
-    return ("events.k8s.io", "events") if kind.plural == "events" else kind.key
+def _expect(kind: Kind, current: Object, given: Object) -> None:
+    """Preconditions that an object carries itself."""
+    metadata, old = given.get("metadata") or {}, current["metadata"]
+    if metadata.get("uid") not in (None, "", old["uid"]):
+        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
+        raise errors.conflict(kind.group, kind.plural, old["name"], why)
+    if metadata.get("resourceVersion") not in (None, "", old["resourceVersion"]):
+        raise errors.conflict(kind.group, kind.plural, old["name"])
 
 
-def _encode_secret(item: Object) -> None:
-    plain = item.pop("stringData", None)
-    if plain:
-        data = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
-        item["data"] = {**(item.get("data") or {}), **data}
-    item.setdefault("type", "Opaque")
+def _check_apply(kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
+    if metadata.get("name", name) != name:
+        text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+        raise errors.bad_request(text)
+    if metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    wanted, version = metadata.get("uid"), metadata.pop("resourceVersion", None)
+    if current is None and (wanted or version):
+        why = "Precondition failed: UID in precondition, but the object does not exist" if wanted else ""
+        raise errors.conflict(kind.group, kind.plural, name, why)
+    if current is not None:
+        _expect(kind, current, {"metadata": {"uid": wanted, "resourceVersion": version}})
+
+
+def _applied_part(kind: Kind, wanted: Object, sub: str) -> Object:
+    """Through a subresource only its own part counts, on the object itself everything but that part."""
+    wanted["apiVersion"], wanted["kind"] = kind.api_version, kind.kind
+    if sub == "status":
+        name = {"name": wanted["metadata"].get("name")}
+        return {key: wanted[key] for key in ("apiVersion", "kind", "status") if key in wanted} | {"metadata": name}
+    if kind.status:
+        wanted.pop("status", None)
+    return wanted
+
+
+def _kept_metadata(kind: Kind, current: Object, changed: Object, sub: str) -> Object:
+    """Metadata of an update: what the system owns stays as it is."""
+    old = current["metadata"]
+    if sub == "status":
+        return copy.deepcopy(old)
+    new = {key: value for key, value in (changed.get("metadata") or {}).items() if value not in (None, {}, [])}
+    if new.get("name", old["name"]) != old["name"]:
+        text = f'Invalid value: "{new["name"]}": field is immutable'
+        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.name", "FieldValueInvalid", text)])
+    for system in _SYSTEM:
+        new.pop(system, None)
+        if system in old:
+            new[system] = copy.deepcopy(old[system])
+    if old.get("deletionTimestamp") and set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()):
+        text = "Forbidden: no new finalizers can be added if the object is being deleted"
+        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.finalizers", "FieldValueForbidden", text)])
+    return new

@@ -1,5 +1,6 @@
 """Structural schemas of CRDs: pruning, defaulting and validation."""
 
+import copy
 import datetime
 import re
 from typing import Any
@@ -53,8 +54,10 @@ def default(value: Any, schema: dict[str, Any]) -> Any:
         return value
     filled = dict(value)
     for name, inner in (schema.get("properties") or {}).items():
+        if name in filled and filled[name] is None and not inner.get("nullable") and "default" in inner:
+            del filled[name]  # a null that may not be one makes room for the default
         if name not in filled and "default" in inner:
-            filled[name] = inner["default"]
+            filled[name] = copy.deepcopy(inner["default"])
         if name in filled:
             filled[name] = default(filled[name], inner)
     extra = schema.get("additionalProperties")
@@ -69,72 +72,64 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
     if value is None:
         return [] if schema.get("nullable") or not schema.get("type") else [_wrong_type(path, schema, value)]
     if schema.get("x-kubernetes-int-or-string"):
-        return (
-            [] if isinstance(value, int | str) and not isinstance(value, bool) else [_wrong_type(path, schema, value)]
-        )
-    kind = schema.get("type")
-    if kind and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
+        fits = isinstance(value, int | str) and not isinstance(value, bool)
+    else:
+        kind = schema.get("type")
+        fits = not kind or (isinstance(value, _TYPES[kind]) and isinstance(value, bool) <= (kind == "boolean"))
+    if not fits:
         return [_wrong_type(path, schema, value)]
-    problems = _scalar(value, schema, path)
-    if isinstance(value, dict):
+    problems = _enumerated(value, schema, path)
+    if isinstance(value, str):
+        problems += _text(value, schema, path)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        problems += _number(value, schema, path)
+    elif isinstance(value, dict):
         problems += _map(value, schema, path)
-    if isinstance(value, list):
+    elif isinstance(value, list):
         problems += _list(value, schema, path)
     return problems + _combined(value, schema, path)
 
 
 def _wrong_type(path: str, schema: dict[str, Any], value: Any) -> Problem:
-    names = {
-        str: "string",
-        int: "integer",
-        float: "number",
-        bool: "boolean",
-        dict: "object",
-        list: "array",
-        type(None): "null",
-    }
+    shown = next((name for name, types in _TYPES.items() if type(value) in types), "null")
     wanted = schema.get("type") or "integer or string"
-    text = f'Invalid value: "{names.get(type(value), "?")}": {path} in body must be of type {wanted}: "{names.get(type(value), "?")}"'
+    text = f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'
     return path, "FieldValueTypeInvalid", text
 
 
-def _scalar(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
+def _enumerated(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
+    if "enum" not in schema or value in schema["enum"]:
+        return []
+    allowed = ", ".join(f'"{each}"' for each in schema["enum"])
+    return [(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {allowed}')]
+
+
+def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
     problems: list[Problem] = []
-
-    def refuse(reason: str, text: str) -> None:
-        problems.append((path, reason, text))
-
-    if "enum" in schema and value not in schema["enum"]:
-        allowed = ", ".join(f'"{each}"' for each in schema["enum"])
-        refuse("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {allowed}')
-    if isinstance(value, str):
-        if len(value) < schema.get("minLength", 0):
-            refuse(
-                "FieldValueInvalid",
-                f'Invalid value: "{value}": {path} in body should be at least {schema["minLength"]} chars long',
-            )
-        if len(value) > schema.get("maxLength", len(value)):
-            refuse("FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
-        if "pattern" in schema and re.search(schema["pattern"], value) is None:
-            refuse(
-                "FieldValueInvalid", f"Invalid value: \"{value}\": {path} in body should match '{schema['pattern']}'"
-            )
-        if schema.get("format") == "date-time" and not _is_instant(value):
-            refuse(
-                "FieldValueInvalid", f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'
-            )
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if value < schema.get("minimum", value):
-            refuse(
-                "FieldValueInvalid",
-                f"Invalid value: {value}: {path} in body should be greater than or equal to {schema['minimum']}",
-            )
-        if value > schema.get("maximum", value):
-            refuse(
-                "FieldValueInvalid",
-                f"Invalid value: {value}: {path} in body should be less than or equal to {schema['maximum']}",
-            )
+    if len(value) < schema.get("minLength", 0):
+        text = f'Invalid value: "{value}": {path} in body should be at least {schema["minLength"]} chars long'
+        problems.append((path, "FieldValueInvalid", text))
+    if len(value) > schema.get("maxLength", len(value)):
+        problems.append((path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes"))
+    if "pattern" in schema and re.search(schema["pattern"], value) is None:
+        text = f"Invalid value: \"{value}\": {path} in body should match '{schema['pattern']}'"
+        problems.append((path, "FieldValueInvalid", text))
+    if schema.get("format") == "date-time" and not _is_instant(value):
+        text = f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'
+        problems.append((path, "FieldValueInvalid", text))
     return problems
+
+
+def _number(value: float, schema: dict[str, Any], path: str) -> list[Problem]:
+    told: list[str] = []
+    least, most = schema.get("minimum", value), schema.get("maximum", value)
+    if value < least or (value == least and schema.get("exclusiveMinimum")):
+        told.append(f"should be greater than {'' if schema.get('exclusiveMinimum') else 'or equal to '}{least}")
+    if value > most or (value == most and schema.get("exclusiveMaximum")):
+        told.append(f"should be less than {'' if schema.get('exclusiveMaximum') else 'or equal to '}{most}")
+    if schema.get("multipleOf") and value % schema["multipleOf"]:
+        told.append(f"should be a multiple of {schema['multipleOf']}")
+    return [(path, "FieldValueInvalid", f"Invalid value: {value}: {path} in body {each}") for each in told]
 
 
 def _is_instant(value: str) -> bool:
@@ -145,8 +140,7 @@ def _is_instant(value: str) -> bool:
 
 
 def _map(value: dict[str, Any], schema: dict[str, Any], path: str) -> list[Problem]:
-    problems: list[Problem] = []
-    problems += [
+    problems: list[Problem] = [
         (f"{path}.{name}" if path else name, "FieldValueRequired", "Required value")
         for name in schema.get("required") or ()
         if name not in value

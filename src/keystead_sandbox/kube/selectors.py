@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from keystead_sandbox.kube.errors import bad_request
+from keystead_sandbox.kube.kinds import Kind
 
-Matcher = Callable[[dict[str, Any]], bool]
-_SET = re.compile(r"^(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s+\((?P<values>[^)]*)\)$")
+Matcher: TypeAlias = Callable[[dict[str, Any]], bool]
+_SET = re.compile(r"^(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^)]*)\)$")
 _PART = re.compile(r",(?![^(]*\))")
+_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
 
 
 def labels(selector: str) -> Matcher:
@@ -26,38 +28,59 @@ def _label(part: str) -> Callable[[dict[str, str]], bool]:
     found = _SET.match(part)
     if found is not None:
         values = {value.strip() for value in found["values"].split(",")}
-        key = found["key"]
+        key = _key(found["key"])
         if found["operator"] == "in":
             return lambda given: given.get(key) in values
         return lambda given: given.get(key) not in values
     for operator in ("!=", "==", "="):
         if operator in part:
-            key, value = (text.strip() for text in part.split(operator, 1))
+            name, value = (text.strip() for text in part.split(operator, 1))
+            key = _key(name)
             if operator == "!=":
                 return lambda given: given.get(key) != value
             return lambda given: given.get(key) == value
     if part.startswith("!"):
-        return lambda given: part[1:] not in given
-    return lambda given: part in given
+        key = _key(part[1:].strip())
+        return lambda given: key not in given
+    key = _key(part)
+    return lambda given: key in given
 
 
-def fields(selector: str) -> Matcher:
-    """A test for ``metadata.name=x,spec.a!=y``."""
+def _key(text: str) -> str:
+    if _KEY.match(text) is None:
+        raise bad_request(f"unable to parse requirement: <nil>: Invalid value: {text!r}: name part must be valid")
+    return text
+
+
+def fields(selector: str, kind: Kind) -> Matcher:
+    """A test for ``metadata.name=x,spec.a!=y``, of the few fields that the kind can be selected by."""
     tests: list[Matcher] = []
     for part in filter(None, (each.strip() for each in selector.split(","))):
         operator = next((each for each in ("!=", "==", "=") if each in part), None)
         if operator is None:
-            raise bad_request(f"invalid field selector: {part!r}")
-        path, value = (text.strip() for text in part.split(operator, 1))
+            raise bad_request(f"invalid selector: '{selector}'; can't understand '{part}'")
+        label, value = (text.strip() for text in part.split(operator, 1))
+        path = kind.selectable.get(label)
+        if path is None:
+            shown = f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+            raise bad_request(shown if len(kind.selectable) == 2 else f"field label not supported: {label}")  # noqa: PLR2004 - no kind has fewer
         tests.append(_field(path, value, negated=operator == "!="))
     return lambda item: all(test(item) for test in tests)
 
 
 def _field(path: str, value: str, *, negated: bool) -> Matcher:
+    names = path.split(".")
+
     def test(item: dict[str, Any]) -> bool:
         here: Any = item
-        for name in path.split("."):
+        for name in names:
             here = here.get(name) if isinstance(here, dict) else None
-        return (("" if here is None else str(here)) == value) is not negated
+        return (_text(here) == value) is not negated
 
     return test
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,101 +1,119 @@
-"""Objects and their history: one version counter, and for each resource a log that watches read.
+"""Objects, by resource and namespace, with their owners at hand: no request looks at more objects than it asks about.
 
-Nothing polls: a watch waits for the store's next change.
+One version counter serves all; what changed goes into the :class:`~keystead_sandbox.kube.log.Log` of its resource.
 """
 
-import asyncio
 import copy
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-Key = tuple[str, str]
-Object = dict[str, Any]
-_REMEMBERED = 4000  # changes of one resource that a watch may still catch up on
+from keystead_sandbox.kube.log import Change, Log
 
-
-@dataclass(slots=True)
-class Change:
-    """One entry of the log; ``before`` is what the object was."""
-
-    version: int
-    type: str
-    item: Object
-    before: Object | None
-    encoded: dict[str, bytes] = field(default_factory=dict)
-    """By api version: the watch line, made once for all who watch."""
+Resource: TypeAlias = tuple[str, str]
+"""Group and plural."""
+Key: TypeAlias = tuple[str, str]
+Object: TypeAlias = dict[str, Any]
+Place: TypeAlias = tuple[Resource, str, str]
+"""Resource, namespace, name."""
 
 
 class Store:
     """All objects of a cluster. Callers must not change what they get, but put a new one."""
 
     def __init__(self) -> None:
-        self._objects: dict[tuple[str, str], dict[Key, Object]] = defaultdict(dict)
-        self._log: dict[tuple[str, str], deque[Change]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self._objects: dict[Resource, dict[str, dict[str, Object]]] = defaultdict(dict)
+        self._logs: dict[Resource, Log] = defaultdict(Log)
+        self._dependents: dict[str, set[Place]] = defaultdict(set)
+        self._alive: dict[str, Place] = {}
+        self._inhabited: dict[str, set[Resource]] = defaultdict(set)
         self._version = 1
-        self._changed = asyncio.Event()
 
     @property
     def version(self) -> int:
         return self._version
 
-    def get(self, resource: tuple[str, str], namespace: str, name: str) -> Object | None:
-        return self._objects[resource].get((namespace, name))
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return self._objects[resource].get(namespace, {}).get(name)
 
-    def all(self, resource: tuple[str, str], namespace: str = "") -> Iterator[Object]:
-        """In order of namespace and name."""
-        objects = self._objects[resource]
-        for key in sorted(objects):
-            if not namespace or key[0] == namespace:
-                yield objects[key]
+    def all(self, resource: Resource, namespace: str = "") -> Iterator[Object]:
+        """In order of namespace and name; what is there now, whatever changes while it is read."""
+        rooms = self._objects[resource]
+        wanted = [namespace] if namespace else sorted(rooms)
+        return iter([held for room in wanted for _, held in sorted(rooms.get(room, {}).items())])
 
-    def resources(self) -> list[tuple[str, str]]:
+    def resources(self) -> list[Resource]:
         return list(self._objects)
 
-    def put(self, resource: tuple[str, str], item: Object) -> Object:
+    def in_namespace(self, namespace: str) -> list[tuple[Resource, Object]]:
+        """Everything in one namespace."""
+        return [(each, item) for each in sorted(self._inhabited[namespace]) for item in self.all(each, namespace)]
+
+    def is_empty(self, namespace: str) -> bool:
+        """Whether a namespace holds nothing."""
+        return not self._inhabited[namespace]
+
+    def dependents(self, uid: str) -> list[Place]:
+        """What names *uid* as an owner."""
+        return sorted(self._dependents[uid])
+
+    def is_alive(self, uid: str) -> bool:
+        """Whether an object of this UID exists."""
+        return uid in self._alive
+
+    def place_of(self, uid: str) -> Place | None:
+        """Where the object of a UID is."""
+        return self._alive.get(uid)
+
+    def put(self, resource: Resource, item: Object) -> Object:
         """Store *item* under a new version; it becomes the store's."""
         self._version += 1
         metadata = item["metadata"]
         metadata["resourceVersion"] = str(self._version)
-        key = (metadata.get("namespace") or "", metadata["name"])
-        before = self._objects[resource].get(key)
-        self._objects[resource][key] = item
-        self._note(resource, Change(self._version, "MODIFIED" if before is not None else "ADDED", item, before))
+        namespace, name = metadata.get("namespace") or "", metadata["name"]
+        before = self.get(resource, namespace, name)
+        if before is not None:
+            self._forget(resource, before)
+        self._objects[resource].setdefault(namespace, {})[name] = item
+        self._remember(resource, item)
+        self._logs[resource].note(
+            Change(self._version, "MODIFIED" if before is not None else "ADDED", item, before),
+        )
         return item
 
-    def remove(self, resource: tuple[str, str], namespace: str, name: str) -> Object:
+    def remove(self, resource: Resource, namespace: str, name: str) -> Object:
         """The object as it was, under the version of its end."""
-        before = self._objects[resource].pop((namespace, name))
+        room = self._objects[resource][namespace]
+        before = room.pop(name)
+        if not room:
+            del self._objects[resource][namespace]
+        self._forget(resource, before)
         self._version += 1
         last = copy.deepcopy(before)
         last["metadata"]["resourceVersion"] = str(self._version)
-        self._note(resource, Change(self._version, "DELETED", last, before))
+        self._logs[resource].note(Change(self._version, "DELETED", last, before))
         return last
 
-    def drop_resource(self, resource: tuple[str, str]) -> None:
-        self._objects.pop(resource, None)
+    def log(self, resource: Resource) -> Log:
+        """The changes of one resource."""
+        return self._logs[resource]
 
-    def since(self, resource: tuple[str, str], version: int) -> list[Change] | None:
-        """Changes after *version*, oldest first; ``None`` when the log does not reach back so far."""
-        log = self._log[resource]
-        if log and log.maxlen == len(log) and log[0].version > version + 1:
-            return None
-        if version > self._version:
-            return None
-        newer = []
-        for change in reversed(log):
-            if change.version <= version:
-                break
-            newer.append(change)
-        newer.reverse()
-        return newer
+    def _remember(self, resource: Resource, item: Object) -> None:
+        metadata = item["metadata"]
+        place = (resource, metadata.get("namespace") or "", metadata["name"])
+        self._alive[metadata["uid"]] = place
+        if place[1]:
+            self._inhabited[place[1]].add(resource)
+        for owner in metadata.get("ownerReferences") or ():
+            self._dependents[owner["uid"]].add(place)
 
-    async def wait(self) -> None:
-        """Until something changes."""
-        await self._changed.wait()
-
-    def _note(self, resource: tuple[str, str], change: Change) -> None:
-        self._log[resource].append(change)
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _forget(self, resource: Resource, item: Object) -> None:
+        metadata = item["metadata"]
+        place = (resource, metadata.get("namespace") or "", metadata["name"])
+        self._alive.pop(metadata["uid"], None)
+        if place[1] and not self._objects[resource].get(place[1]):
+            self._inhabited[place[1]].discard(resource)
+        for owner in metadata.get("ownerReferences") or ():
+            self._dependents[owner["uid"]].discard(place)
+            if not self._dependents[owner["uid"]]:
+                del self._dependents[owner["uid"]]

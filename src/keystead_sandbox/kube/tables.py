@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from keystead_sandbox.kube import events
 from keystead_sandbox.kube.kinds import Kind
 
 _FILTER = re.compile(r'^\[\?\(@\.(?P<field>[\w.]+)=="(?P<value>[^"]*)"\)\]')
@@ -24,7 +25,7 @@ def table(
     for item in items:
         row: dict[str, Any] = {"cells": [_cell(item, type_, path, now) for _, type_, path, _ in kind.columns]}
         if include == "Object":
-            row["object"] = {**item, "apiVersion": kind.api_version, "kind": kind.kind}
+            row["object"] = events.shown(kind, item)
         elif include != "None":
             row["object"] = {
                 "kind": "PartialObjectMetadata",
@@ -55,6 +56,9 @@ def _cell(item: dict[str, Any], type_: str, path: str, now: datetime.datetime) -
         return _event(item, path, now)
     if path.startswith("count:"):
         return len(lookup(item, path[6:]) or ())
+    if path == "role:":
+        role = item.get("roleRef") or {}
+        return f"{role.get('kind', '')}/{role.get('name', '')}"
     value = lookup(item, path)
     if type_ == "date":
         return age(value, now)
@@ -105,11 +109,9 @@ def age(value: Any, now: datetime.datetime) -> str:
 
 
 def _event(item: dict[str, Any], path: str, now: datetime.datetime) -> str:
-    about = item.get("regarding") or item.get("involvedObject") or {}
+    about = item.get("involvedObject") or {}
     if path == "event:object":
         return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
-    if path == "event:message":
-        return str(item.get("note") or item.get("message") or "").strip()
     series = item.get("series") or {}
     seen = series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime")
     return age(seen or item["metadata"].get("creationTimestamp"), now)

@@ -8,8 +8,12 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
 from keystead_sandbox.clock import Clock
+from keystead_sandbox.kube.errors import conflict, invalid, not_found
+from keystead_sandbox.kube.kinds import SECRETS
+from keystead_sandbox.kube.store import Store
 
 _DEFAULT_LIFE, _SHORTEST_LIFE, _LONGEST_LIFE = 3600, 600, 2**32
+_REQUEST = ("authentication.k8s.io", "TokenRequest", "")
 
 
 class TokenIssuer:
@@ -36,12 +40,30 @@ class TokenIssuer:
     def jwks(self) -> dict[str, Any]:
         return dict(KeySet(list(self._keys)).as_dict(private=False))
 
-    def issue(self, account: dict[str, Any], audiences: list[str], seconds: int) -> tuple[str, int]:
+    def bound(self, reference: Any, store: Store, namespace: str) -> dict[str, Any]:
+        """The claims of the object that a token shall live no longer than."""
+        if not reference:
+            return {}
+        kind, name = reference.get("kind"), reference.get("name", "")
+        found = store.get(SECRETS, namespace, name) if kind == "Secret" else None
+        if kind != "Secret":
+            text = f'Invalid value: "{kind}": the sandbox binds tokens to Secrets only'
+            raise invalid(*_REQUEST, [("spec.boundObjectRef.kind", "FieldValueInvalid", text)])
+        if found is None:
+            raise not_found("", "secrets", name)
+        if reference.get("uid") not in (None, "", found["metadata"]["uid"]):
+            raise conflict("", "secrets", name, "the UID in the bound object reference does not match")
+        return {"secret": {"name": name, "uid": found["metadata"]["uid"]}}
+
+    def issue(
+        self, account: dict[str, Any], audiences: list[str], seconds: Any = None, bound: dict[str, Any] | None = None
+    ) -> tuple[str, int]:
         """A token, and the second at which it expires."""
         metadata = account["metadata"]
         now = int(self._clock.wall().timestamp())
-        expires = now + min(_LONGEST_LIFE, max(_SHORTEST_LIFE, seconds or _DEFAULT_LIFE))
+        expires = now + _life(seconds)
         namespace, name = metadata["namespace"], metadata["name"]
+        about = {"namespace": namespace, "serviceaccount": {"name": name, "uid": metadata["uid"]}, **(bound or {})}
         claims = {
             "aud": audiences or [self.issuer],
             "exp": expires,
@@ -49,7 +71,7 @@ class TokenIssuer:
             "nbf": now,
             "iss": self.issuer,
             "jti": str(uuid.uuid4()),
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": metadata["uid"]}},
+            "kubernetes.io": about,
             "sub": f"system:serviceaccount:{namespace}:{name}",
         }
         header = {"alg": "RS256", "kid": self._keys[0].kid}
@@ -64,6 +86,20 @@ class TokenIssuer:
         if self.issuer not in claims["aud"] or claims["exp"] <= self._clock.wall().timestamp():
             return None
         return dict(claims)
+
+
+def _life(seconds: Any) -> int:
+    """How long a token lives; the bounds are those of the TokenRequest reference."""
+    if seconds is None:
+        return _DEFAULT_LIFE
+    text = ""
+    if not isinstance(seconds, int) or seconds < _SHORTEST_LIFE:
+        text = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+    elif seconds > _LONGEST_LIFE:
+        text = f"Invalid value: {seconds}: may not specify a duration larger than 2^32 seconds"
+    if text:
+        raise invalid(*_REQUEST, [("spec.expirationSeconds", "FieldValueInvalid", text)])
+    return int(seconds)
 
 
 def _new_key() -> RSAKey:

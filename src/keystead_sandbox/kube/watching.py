@@ -1,103 +1,134 @@
-"""A watch: what is there (when asked), then every change, bookmarks in between, until its time is over."""
+"""A watch: what is there (when asked), then every change, bookmarks in between, until its time is over.
+
+- A bookmark promises that everything up to its version was sent, so it is sent only when nothing is waiting.
+- A change of a selected object is told as the watch sees it: an object may begin or cease to match.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import selectors, tables
-from keystead_sandbox.kube.errors import ApiError
+from keystead_sandbox.kube import events, selectors, tables
+from keystead_sandbox.kube.errors import ApiError, bad_request, expired
 from keystead_sandbox.kube.kinds import Kind
-from keystead_sandbox.kube.store import Change, Store
+from keystead_sandbox.kube.log import Change
+from keystead_sandbox.kube.store import Store
 
 _BOOKMARKS = 60.0  # wall seconds between bookmarks, as the real server
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 _LONGEST = 1800.0  # wall seconds of a watch that names none
+_TRUE = ("true", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is watched."""
+
+    resource: tuple[str, str]
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
 
 
 class Watch:
     """One client's watch on one resource."""
 
     def __init__(
-        self,
-        store: Store,
-        resource: tuple[str, str],
-        kind: Kind,
-        namespace: str,
-        query: Mapping[str, str],
-        clock: Clock,
-        *,
-        as_table: str = "",
+        self, store: Store, scope: Scope, query: Mapping[str, str], clock: Clock, *, as_table: str = ""
     ) -> None:
         self._store = store
-        self._resource = resource
-        self._kind = kind
-        self._namespace = namespace
+        self._log = store.log(scope.resource)
+        self._scope = scope
+        self._kind = scope.kind
         self._clock = clock
         self._as_table = as_table
-        self._bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
-        self._initial = query.get("sendInitialEvents") in ("true", "1")
-        self._seconds = float(query.get("timeoutSeconds") or _LONGEST)
-        self._plain = not query.get("labelSelector") and not query.get("fieldSelector")
+        self._bookmarks = query.get("allowWatchBookmarks") in _TRUE
+        self._initial = query.get("sendInitialEvents") in _TRUE
+        self._seconds = _seconds(query.get("timeoutSeconds", ""))
+        self._plain = not query.get("labelSelector") and not query.get("fieldSelector") and not scope.name
         self._by_label = selectors.labels(query.get("labelSelector", ""))
-        self._by_field = selectors.fields(query.get("fieldSelector", ""))
+        self._by_field = selectors.fields(query.get("fieldSelector", ""), scope.kind)
         asked = query.get("resourceVersion", "")
+        if asked and not asked.isdigit():
+            raise bad_request(f'resourceVersion: Invalid value: "{asked}": must be a number')
+        if self._initial and query.get("resourceVersionMatch") != "NotOlderThan":
+            raise ApiError(
+                422,
+                "Invalid",
+                'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires '
+                "setting resourceVersionMatch to NotOlderThan",
+            )
         self._everything = asked in ("", "0") or self._initial
-        self._version = store.version if self._everything else int(asked) if asked.isdigit() else 0
-        if not self._everything and store.since(resource, self._version) is None:
-            text = f"too old resource version: {asked} ({store.version})"
-            raise ApiError(410, "Expired", text)
-
-    def _matches(self, item: dict[str, Any]) -> bool:
-        return self._by_label(item) and self._by_field(item)
+        self._version = store.version if self._everything else int(asked)
+        if int(asked or 0) > store.version:
+            raise _too_large(int(asked), store.version)
+        if self._log.since(self._version) is None:
+            raise expired(self._version, store.version)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Newline-ended JSON events."""
         if self._everything:
-            for item in self._store.all(self._resource, self._namespace):
-                if self._matches(item):
-                    yield self._line("ADDED", item)
-            if self._initial and self._bookmarks:
-                yield self._bookmark(initial=True)
+            self._version = self._store.version
+            for line in self._present():
+                yield line
         loop = asyncio.get_running_loop()
         end, bookmark = loop.time() + self._seconds, loop.time() + _BOOKMARKS
         while loop.time() < end - _GRAIN:
-            changes = self._store.since(self._resource, self._version)
+            changes = self._log.since(self._version)
             if changes is None:
-                error = ApiError(410, "Expired", f"too old resource version: {self._version} ({self._store.version})")
+                error = expired(self._version, self._store.version)
                 yield msgspec.json.encode({"type": "ERROR", "object": error.status()}) + b"\n"
                 return
-            for change in changes:
-                self._version = change.version
-                line = self._changed(change)
-                if line is not None:
-                    yield line
-            if self._bookmarks and loop.time() >= bookmark - _GRAIN:
+            if changes:
+                for change in changes:
+                    self._version = change.version
+                    line = self._changed(change)
+                    if line:
+                        yield line
+                continue  # while those were sent, more may have come
+            self._version = self._store.version
+            if loop.time() >= bookmark - _GRAIN:
                 bookmark = loop.time() + _BOOKMARKS
-                self._version = max(self._version, self._store.version)
-                yield self._bookmark()
-            if not changes:
-                await self._pause(min(end, bookmark) - loop.time())
+                if self._bookmarks:
+                    yield self._bookmark(self._version)
+                continue
+            await self._pause(min(end, bookmark) - loop.time())
+
+    def _present(self) -> list[bytes]:
+        """What is there, all of one moment."""
+        lines = [
+            self._line("ADDED", item)
+            for item in self._store.all(self._scope.resource, self._scope.namespace)
+            if self._matches(item)
+        ]
+        return [*lines, self._bookmark(self._version, initial=True)] if self._initial and self._bookmarks else lines
 
     async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._store.wait()
+            async with asyncio.timeout(seconds):
+                await self._log.grown()
         except TimeoutError:
             return
 
-    def _changed(self, change: Change) -> bytes | None:
-        """The event as this watch sees it: an object may begin or cease to match."""
-        if self._namespace and change.item["metadata"].get("namespace") != self._namespace:
-            return None
+    def _matches(self, item: dict[str, Any]) -> bool:
+        name = self._scope.name
+        return (not name or item["metadata"]["name"] == name) and self._by_label(item) and self._by_field(item)
+
+    def _changed(self, change: Change) -> bytes:
+        """The event as this watch sees it; empty when it does not."""
+        namespace = self._scope.namespace
+        if namespace and change.item["metadata"].get("namespace") != namespace:
+            return b""
         if self._plain and not self._as_table:
             return self._shared(change)
         now = self._matches(change.item) and change.type != "DELETED"
         before = change.before is not None and self._matches(change.before)
         if not now and not before:
-            return None
+            return b""
         type_ = "DELETED" if not now else "MODIFIED" if before else "ADDED"
         return self._line(type_, change.item)
 
@@ -108,15 +139,31 @@ class Watch:
         return line
 
     def _line(self, type_: str, item: dict[str, Any]) -> bytes:
-        shown: Any = {**item, "apiVersion": self._kind.api_version, "kind": self._kind.kind}
+        shown: Any = events.shown(self._kind, item)
         if self._as_table:
             version = item["metadata"]["resourceVersion"]
             shown = tables.table(self._kind, [item], self._clock.wall(), version=version, include=self._as_table)
         return msgspec.json.encode({"type": type_, "object": shown}) + b"\n"
 
-    def _bookmark(self, *, initial: bool = False) -> bytes:
-        metadata: dict[str, Any] = {"resourceVersion": str(self._store.version), "creationTimestamp": None}
+    def _bookmark(self, version: int, *, initial: bool = False) -> bytes:
+        metadata: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}
         if initial:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         item = {"apiVersion": self._kind.api_version, "kind": self._kind.kind, "metadata": metadata}
+        if self._as_table:
+            item = {"apiVersion": "meta.k8s.io/v1", "kind": "Table", "metadata": metadata, "rows": []}
         return msgspec.json.encode({"type": "BOOKMARK", "object": item}) + b"\n"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text or 0) or _LONGEST
+    except ValueError:
+        raise bad_request(f'timeoutSeconds: Invalid value: "{text}": must be a number') from None
+
+
+def _too_large(asked: int, version: int) -> ApiError:
+    """As the real server's watch cache refuses a version that it has not seen (apiserver's storage errors)."""
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    text = f"Too large resource version: {asked}, current: {version}"
+    return ApiError(504, "Timeout", text, details={"causes": causes, "retryAfterSeconds": 1})

@@ -1,0 +1,256 @@
+"""Requests about objects: from HTTP to the verbs of :class:`~keystead_sandbox.kube.rest.Rest`, and back.
+
+A list's pages are read one by one from what is there; all carry the version of the first, so that a watch from it tells
+whatever changed in between. A page whose version the log no longer reaches has expired, as in the real server.
+"""
+
+import base64
+import datetime
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from keystead_sandbox.clock import Clock
+from keystead_sandbox.kube import events, requests, selectors, tables
+from keystead_sandbox.kube.admission import Writing
+from keystead_sandbox.kube.errors import ApiError, bad_request, method_not_allowed, not_found
+from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
+from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
+from keystead_sandbox.kube.rest import Rest
+from keystead_sandbox.kube.tokens import TokenIssuer
+from keystead_sandbox.kube.watching import Scope, Watch
+
+Object: TypeAlias = dict[str, Any]
+_Handler: TypeAlias = Callable[[Request, Target], Awaitable[Response]]
+_VALIDATION = ("Ignore", "Warn", "Strict")
+_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+
+
+class Objects:
+    """Handles every request whose path names a kind."""
+
+    def __init__(self, rest: Rest, tokens: TokenIssuer, clock: Clock) -> None:
+        self._rest = rest
+        self._tokens = tokens
+        self._clock = clock
+
+    async def handle(self, request: Request, target: Target) -> Response:
+        """The answer, or ApiError."""
+        if target.sub == "token":
+            handlers: dict[str, _Handler] = {"POST": self._token}
+        elif not target.name:
+            handlers = {"GET": self._list, "POST": self._create, "DELETE": self._delete_all}
+        else:
+            handlers = {"GET": self._get, "PUT": self._update, "PATCH": self._patch}
+            if not target.sub:
+                handlers["DELETE"] = self._delete
+        if request.method not in handlers:
+            raise method_not_allowed(request.method)
+        return await handlers[request.method](request, target)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def _find(self, target: Target) -> Object:
+        found = self._rest.store.get(target.kind.storage, target.namespace, target.name)
+        if found is None:
+            raise not_found(target.kind.group, target.kind.plural, target.name)
+        return found
+
+    async def _get(self, request: Request, target: Target) -> Response:
+        if request.query_params.get("watch") in TRUE:
+            return self._watch(request, target)
+        item = self._find(target)
+        if _as_table(request):
+            version = item["metadata"]["resourceVersion"]
+            return answer(
+                tables.table(target.kind, [item], self._clock.wall(), version=version, include=_as_table(request))
+            )
+        return answer(events.shown(target.kind, item))
+
+    async def _list(self, request: Request, target: Target) -> Response:
+        query, kind = request.query_params, target.kind
+        if query.get("watch") in TRUE:
+            return self._watch(request, target)
+        version, after = self._page(target, query.get("continue", ""))
+        found = [item for item in self._matching(request, target) if _place(item) > after]
+        limit = requests.number(query, "limit") or len(found)
+        page, rest = found[:limit], len(found) - limit
+        token = _token(version, _place(page[-1])) if rest > 0 else ""
+        if _as_table(request):
+            include = _as_table(request)
+            shown = tables.table(kind, page, self._clock.wall(), version=str(version), include=include, token=token)
+            return answer(shown)
+        metadata: Object = {"resourceVersion": str(version)}
+        if token:
+            metadata["continue"] = token
+            if not query.get("labelSelector") and not query.get("fieldSelector"):
+                metadata["remainingItemCount"] = rest
+        items = [events.shown(kind, item) for item in page]
+        return answer(
+            {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+        )
+
+    def _matching(self, request: Request, target: Target) -> list[Object]:
+        query = request.query_params
+        by_label = selectors.labels(query.get("labelSelector", ""))
+        by_field = selectors.fields(query.get("fieldSelector", ""), target.kind)
+        found = self._rest.store.all(target.kind.storage, target.namespace)
+        return [item for item in found if by_label(item) and by_field(item)]
+
+    def _page(self, target: Target, token: str) -> tuple[int, tuple[str, str]]:
+        """The version of the whole list, and the place after which its next page begins."""
+        if not token:
+            return self._rest.store.version, ("", "")
+        try:
+            version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
+        except (ValueError, msgspec.MsgspecError):
+            raise bad_request("continue key is not valid: it was not made by this server") from None
+        if self._rest.store.log(target.kind.storage).since(version) is None:
+            text = (
+                "The provided continue parameter is too old to display a consistent list result. "
+                "You can start a new list without the continue parameter."
+            )
+            raise ApiError(410, "Expired", text)
+        return version, (namespace, name)
+
+    def _watch(self, request: Request, target: Target) -> Response:
+        scope = Scope(target.kind.storage, target.kind, target.namespace, target.name)
+        watch = Watch(self._rest.store, scope, request.query_params, self._clock, as_table=_as_table(request))
+        return StreamingResponse(watch.lines(), media_type="application/json")
+
+    # Writing -----------------------------------------------------------------------------------------------------
+
+    async def _create(self, request: Request, target: Target) -> Response:
+        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        namespace = target.namespace or (given.get("metadata") or {}).get("namespace") or ""
+        item = self._rest.create(target.kind, namespace if target.kind.namespaced else "", given, how)
+        return _written(target, item, how, CREATED)
+
+    async def _update(self, request: Request, target: Target) -> Response:
+        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        current = self._find(target)
+        if target.sub == "finalize":
+            return answer(self._rest.finalize(current, given))
+        return _written(target, self._rest.update(target.kind, current, given, how, sub=target.sub), how)
+
+    async def _patch(self, request: Request, target: Target) -> Response:
+        type_ = request.headers.get("content-type", "").partition(";")[0].strip()
+        if type_ in _APPLY:
+            return await self._apply(request, target)
+        how, given = _writing(request), await body(request)
+        item = self._rest.patch(target.kind, self._find(target), given, how, type_=type_, sub=target.sub)
+        return _written(target, item, how)
+
+    async def _apply(self, request: Request, target: Target) -> Response:
+        if not request.query_params.get("fieldManager"):
+            text = "fieldManager: Required value: is required for apply patch"
+            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {text}')
+        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        if not given.get("kind") or not given.get("apiVersion"):
+            raise bad_request("Object 'Kind' is missing: an applied object names its kind and apiVersion")
+        item, fresh = self._rest.apply(
+            target.kind,
+            target.namespace,
+            target.name,
+            given,
+            manager=how.manager,
+            force=request.query_params.get("force") in TRUE,
+            sub=target.sub,
+            dry=how.dry,
+            warnings=how.warnings,
+        )
+        return _written(target, item, how, CREATED if fresh else 200)
+
+    async def _delete(self, request: Request, target: Target) -> Response:
+        options, current = await _options(request), self._find(target)
+        left = self._rest.delete(target.kind, current, options, dry=_dry(request, options))
+        metadata = current["metadata"]
+        still = self._rest.store.get(target.kind.storage, target.namespace, target.name)
+        if target.kind.key in (NAMESPACES, ACCOUNTS) or still is not None:
+            return answer(events.shown(target.kind, still if still is not None else left))
+        details = {"name": metadata["name"], "kind": target.kind.plural, "uid": metadata["uid"]}
+        if target.kind.group:
+            details["group"] = target.kind.group
+        success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return answer(success)
+
+    async def _delete_all(self, request: Request, target: Target) -> Response:
+        if target.kind.key == NAMESPACES:
+            raise method_not_allowed("DELETE")
+        options, gone = await _options(request), self._matching(request, target)
+        for item in gone:
+            if self._rest.store.is_alive(item["metadata"]["uid"]):
+                self._rest.delete(target.kind, item, options, dry=_dry(request, options))
+        kind = target.kind
+        listed = [events.shown(kind, item) for item in gone]
+        metadata = {"resourceVersion": str(self._rest.store.version)}
+        return answer(
+            {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": listed}
+        )
+
+    async def _token(self, request: Request, target: Target) -> Response:
+        account, given = self._find(target), await body(request)
+        spec = (given.get("spec") or {}) if isinstance(given, dict) else {}
+        audiences = [str(each) for each in spec.get("audiences") or ()]
+        bound = self._tokens.bound(spec.get("boundObjectRef"), self._rest.store, target.namespace)
+        token, expires = self._tokens.issue(account, audiences, spec.get("expirationSeconds"), bound)
+        moment = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        seconds = spec.get("expirationSeconds") or 3600
+        wanted = {"audiences": audiences or [self._tokens.issuer], "expirationSeconds": seconds}
+        if spec.get("boundObjectRef"):
+            wanted["boundObjectRef"] = spec["boundObjectRef"]
+        shown = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": self._rest.instant()},
+            "spec": wanted,
+            "status": {"token": token, "expirationTimestamp": moment},
+        }
+        return answer(shown, CREATED)
+
+
+def _written(target: Target, item: Object, how: Writing, status: int = 200) -> Response:
+    return answer(events.shown(target.kind, item), status, requests.warning_headers(how.warnings))
+
+
+def _writing(request: Request) -> Writing:
+    query = request.query_params
+    validation = query.get("fieldValidation") or "Warn"
+    if validation not in _VALIDATION:
+        raise ApiError(422, "Invalid", f'fieldValidation: Unsupported value: "{validation}"')
+    manager = requests.manager_of(query, request.headers.get("user-agent", ""))
+    return Writing(manager, _dry(request, {}), validation)
+
+
+def _dry(request: Request, options: Object) -> bool:
+    asked = request.query_params.getlist("dryRun") or options.get("dryRun") or []
+    if asked not in ([], ["All"]):
+        raise ApiError(422, "Invalid", f'dryRun: Unsupported value: "{asked[0]}": supported values: "All"')
+    return bool(asked)
+
+
+async def _options(request: Request) -> Object:
+    """DeleteOptions, from the body or the query."""
+    given = await body(request)
+    options = dict(given) if isinstance(given, dict) else {}
+    if "propagationPolicy" in request.query_params:
+        options["propagationPolicy"] = request.query_params["propagationPolicy"]
+    return options
+
+
+def _as_table(request: Request) -> str:
+    """What a table's rows carry of their objects; empty when no table was asked for."""
+    if "as=Table" not in request.headers.get("accept", ""):
+        return ""
+    return request.query_params.get("includeObject") or "Metadata"
+
+
+def _place(item: Object) -> tuple[str, str]:
+    return item["metadata"].get("namespace") or "", item["metadata"]["name"]
+
+
+def _token(version: int, place: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((version, *place))).decode()
