@@ -3,7 +3,8 @@
 - An identity is first read when a grant needs it, again on the drift interval and after every refusal.
 - Lists are paced: one in four seconds on an identity, five a second in a subscription (Azure allows no more).
 - Reading never blocks a pass: it runs beside, and puts the grants back on the queue when something was learnt.
-- Orphans count only when separate lists have shown them.
+- A credential is sighted anew by each list; those that the ledger names start from none, so that what is abandoned
+  later counts from then on.
 """
 
 import asyncio
@@ -76,6 +77,10 @@ class Inventory:
         watched = self._watched.get(identity)
         return watched.state if watched is not None else None
 
+    def all_states(self) -> Iterable[IdentityState]:
+        """Every identity that was ever asked about, in order."""
+        return [self._watched[each].state for each in sorted(self._watched)]
+
     def next_due(self, identities: Iterable[IdentityId]) -> float | None:
         """Seconds until one of these should be read again."""
         now = self._clock.monotonic()
@@ -91,6 +96,14 @@ class Inventory:
             if identity in self._watched
             for credential, count in self._watched[identity].sightings.items()
         }
+
+    def vouched(self, identity: IdentityId, names: Iterable[str]) -> None:
+        """The ledger names these credentials: whatever lists have shown of them so far was no orphan."""
+        watched = self._watched.get(identity)
+        if watched is None or not watched.sightings:
+            return
+        known = {name.lower() for name in names}
+        watched.sightings = {each: n for each, n in watched.sightings.items() if each.name.lower() not in known}
 
     def corrected(self, identity: IdentityId, credential: Credential, present: bool) -> None:  # noqa: FBT001 - a port's shape
         """Azure has confirmed a write of ours."""

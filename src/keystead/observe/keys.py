@@ -1,10 +1,14 @@
-"""Pure: which grants have to be looked at when an object changed."""
+"""Pure: which grants have to be looked at when an object changed.
+
+Both what the object was and what it is count: a namespace that loses its label concerns the grant it leaves.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
 from keystead.observe.ports import Caches
+from keystead.plan import policy
 
 
 def grants_of(changed: Any, caches: Caches) -> set[str]:
@@ -21,8 +25,8 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
         case Claim() | Approval() | Federation():
             return {changed.grant_name}
         case Namespace():
-            served = _served(caches, changed.name)
-            return {grant.name for grant in caches.grants()} | served
+            allowed = {each.name for each in caches.grants() if policy.judge(each.namespaces, changed).allowed}
+            return allowed | _served(caches, changed.name)
         case ServiceAccount() | Store():
             return _served(caches, changed.namespace)
     return set()

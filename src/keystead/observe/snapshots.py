@@ -58,6 +58,7 @@ class Observer:
         others = [each for each in federations if each.grant_name != name]
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
+        self._vouch(federations, set(identities))
         return Snapshot(
             now=self._clock.now(),
             cluster=self._cluster,
@@ -97,6 +98,14 @@ class Observer:
         for name in [each for each in self._memory.recorded if each in cached]:
             del self._memory.recorded[name]
         return sorted({**self._memory.recorded, **cached}.values(), key=lambda each: each.name)
+
+    def _vouch(self, federations: Iterable[Federation], identities: set[IdentityId]) -> None:
+        names: dict[IdentityId, list[str]] = defaultdict(list)
+        for each in federations:
+            if each.identity in identities:
+                names[each.identity].append(each.credential.name)
+        for identity, held in names.items():
+            self._inventory.vouched(identity, held)
 
     def _other_claims(self, name: str, namespaces: set[str]) -> dict[str, tuple[Claim, ...]]:
         found: dict[str, list[Claim]] = defaultdict(list)

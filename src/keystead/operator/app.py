@@ -121,10 +121,10 @@ class Operator:
         await self.caches.run()
 
     def _changed(self, queue: WorkQueue, old: Any, new: Any) -> None:
-        if self.caches is None:
-            return
+        if self.caches is None or self._observer is None:
+            return  # nobody works yet: whoever begins to looks at every grant
         caches = self.caches
-        if isinstance(old, Claim) and new is None and self._observer is not None:
+        if isinstance(old, Claim) and new is None:
             self._observer.claim_deleted(old)
         requeue: Callable[[str], None] = lambda name: queue.add_after(name, 0.03)  # noqa: E731 - a binding
         watcher(lambda: caches, requeue)(old, new)
@@ -206,7 +206,7 @@ class Operator:
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
         self._observer = Observer(caches, self.inventory, memory, clock, cluster, _limits(settings))
         publisher = Publisher(status)
-        self.metrics.observe(caches)
+        self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
         async def orphans(grant_name: str) -> None:
             if any(grant.name == grant_name for grant in caches.grants()):

@@ -5,7 +5,8 @@ import signal
 
 import structlog
 
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Refused
+from keystead.model.reasons import Reason
 from keystead.operator.app import Operator
 from keystead.operator.health import serve_health
 from keystead.operator.settings import Settings
@@ -22,7 +23,14 @@ async def run(settings: Settings) -> None:
     operator = Operator(settings)
     health = None
     if settings.health_port:
-        health = await serve_health(operator, settings.health_address, settings.health_port)
+        try:
+            health = await serve_health(operator, settings.health_address, settings.health_port)
+        except OSError as error:
+            where = f"{settings.health_address}:{settings.health_port}"
+            text = (
+                f"KEYSTEAD_HEALTH_PORT: {where} cannot be served ({error.strerror}); give a free port, or 0 for none."
+            )
+            raise Refused(Reason.INTERNAL_ERROR, text) from error
     try:
         await operator.run(stop)
     except* KeysteadError as group:

@@ -17,6 +17,7 @@ from keystead.model.reasons import Reason
 from keystead.model.secret import Secret
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
+_TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Settings:
     client_secret: Secret | None = _setting(  # noqa: RUF009 - _setting makes a dataclasses.field
         "AZURE_CLIENT_SECRET", None, "Client secret, where there is nothing better."
     )
-    token_file: str = _setting("AZURE_FEDERATED_TOKEN_FILE", "", "Token file of Azure workload identity.")
+    token_file: str = _setting(_TOKEN_FILE, "", "Token file of Azure workload identity.")
     lane_pace: float = _setting("KEYSTEAD_LANE_PACE", 4.0, "From one credential write to the next on an identity.")
     subscription_pace: float = _setting("KEYSTEAD_SUBSCRIPTION_PACE", 0.5, "The same within a subscription.")
     tenant_pace: float = _setting("KEYSTEAD_TENANT_PACE", 0.1, "The same within the tenant.")
@@ -67,7 +68,8 @@ _CHOICES = {
     "cloud": tuple(CLOUDS),
     "log_level": ("debug", "info", "warning", "error"),
 }
-_SHORTEST = {"lease_duration": 12.0, "lane_pace": 0.01, "quorum": 1}
+_LEAST = {"lease_duration": 12.0, "lane_pace": 0.01, "quorum": 1}
+_MOST = {"health_port": 65535}
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: str | None) -> Settings:
@@ -79,7 +81,24 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: str | N
         text = given.get(each.name) or source.get(variable, "")
         if text:
             values[each.name] = _parse(each.name, variable, text, each.default)
-    return Settings(**values)
+    settings = Settings(**values)
+    _check_sign_in(settings)
+    return settings
+
+
+def _check_sign_in(settings: Settings) -> None:
+    """Half a sign-in would be passed over in silence, and another identity used than the one that was meant."""
+    for offered, what in ((settings.client_secret, "AZURE_CLIENT_SECRET"), (settings.token_file, _TOKEN_FILE)):
+        missing = [
+            name
+            for name, value in (("AZURE_TENANT_ID", settings.tenant_id), ("AZURE_CLIENT_ID", settings.client_id))
+            if not value
+        ]
+        if offered and missing:
+            raise Refused(
+                Reason.AZURE_SIGN_IN_FAILED,
+                f"{' and '.join(missing)}: not set, but {what} is: set all three, or none of them.",
+            )
 
 
 def _parse(name: str, variable: str, text: str, default: Any) -> Any:
@@ -92,14 +111,22 @@ def _parse(name: str, variable: str, text: str, default: Any) -> Any:
             raise _bad(variable, text, "true or false")
         return text.lower() in ("true", "1")
     if isinstance(default, int):
-        if not text.isdigit() or int(text) < _SHORTEST.get(name, 0):
-            raise _bad(variable, text, f"a whole number, at least {_SHORTEST.get(name, 0):g}")
-        return int(text)
+        return _whole(name, variable, text)
     if isinstance(default, float):
         return _duration(name, variable, text)
     if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        names = tuple(part.strip() for part in text.split(",") if part.strip())
+        if not names:
+            raise _bad(variable, text, "at least one name")
+        return names
     return text
+
+
+def _whole(name: str, variable: str, text: str) -> int:
+    least, most = int(_LEAST.get(name, 0)), _MOST.get(name, 10**9)
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        raise _bad(variable, text, f"a whole number from {least} to {most}")
+    return int(text)
 
 
 def _duration(name: str, variable: str, text: str) -> float:
@@ -107,8 +134,8 @@ def _duration(name: str, variable: str, text: str) -> float:
     if match is None:
         raise _bad(variable, text, "a duration such as 4s, 500ms, 10m or 24h")
     seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds < _SHORTEST.get(name, 0.0):
-        raise _bad(variable, text, f"at least {_SHORTEST[name]:g} s")
+    if seconds < _LEAST.get(name, 0.0):
+        raise _bad(variable, text, f"at least {_LEAST[name]:g} s")
     return seconds
 
 

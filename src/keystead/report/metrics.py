@@ -1,6 +1,7 @@
 """Prometheus metrics. Counts of objects are computed when they are scraped, from the caches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -8,8 +9,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from keystead.model.conditions import ConditionType, Status, find
+from keystead.model.credentials import IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.records import Claim, Federation
+from keystead.plan.snapshot import Lane
 
 
 class Objects(Protocol):
@@ -20,25 +23,71 @@ class Objects(Protocol):
     def federations(self) -> tuple[Federation, ...]: ...
 
 
-class _Counts(Collector):
-    """Claims by state and ledger entries by identity, at scrape time."""
+class Identities(Protocol):
+    """What is known of Azure."""
 
-    def __init__(self, objects: Callable[[], Objects | None]) -> None:
-        self._objects = objects
+    def all_states(self) -> Iterable[IdentityState]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the counts come from, at scrape time."""
+
+    objects: Objects
+    inventory: Identities
+    queue: Sized
+    lanes: Callable[[], Mapping[IdentityId, Lane]]
+
+
+class _Counts(Collector):
+    """Counts of what stands and waits, at scrape time."""
+
+    def __init__(self, sources: Callable[[], Sources | None]) -> None:
+        self._sources = sources
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         claims = GaugeMetricFamily(
             "keystead_claims", "VaultClaims by grant and reason of Ready.", labels=["grant", "reason"]
         )
         entries = GaugeMetricFamily("keystead_federations", "Ledger entries by identity.", labels=["identity"])
-        objects = self._objects()
-        if objects is not None:
+        exchanges = GaugeMetricFamily(
+            "keystead_exchanges", "Ledger entries by the code of their last token exchange.", labels=["code"]
+        )
+        sources = self._sources()
+        if sources is not None:
+            objects = sources.objects
+            ended = [each.last_exchange.code for each in objects.federations() if each.last_exchange is not None]
+            for (code,), count in _tally((each,) for each in ended):
+                exchanges.add_metric([code], count)
+            yield from _azure(sources)
             for (grant, reason), count in _tally((each.grant_name, _reason(each)) for each in objects.claims()):
                 claims.add_metric([grant, reason], count)
             for (identity,), count in _tally((each.identity.name,) for each in objects.federations()):
                 entries.add_metric([identity], count)
         yield claims
         yield entries
+        yield exchanges
+
+
+def _azure(sources: Sources) -> Iterator[GaugeMetricFamily]:
+    """What identities hold, and what waits to be written to them."""
+    held = GaugeMetricFamily(
+        "keystead_identity_credentials", "Credentials on an identity, all owners.", labels=["identity"]
+    )
+    trouble = GaugeMetricFamily(
+        "keystead_identity_trouble", "1 while an identity cannot be used.", labels=["identity", "reason"]
+    )
+    waiting = GaugeMetricFamily("keystead_lane_queued", "Writes that wait on an identity's lane.", labels=["identity"])
+    for state in sources.inventory.all_states():
+        if state.known:
+            held.add_metric([state.id.name], len(state.credentials))
+        if state.problem is not None:
+            trouble.add_metric([state.id.name, state.problem], 1)
+    for identity, lane in sorted(sources.lanes().items()):
+        waiting.add_metric([identity.name], lane.queued)
+    queue = GaugeMetricFamily("keystead_queue_depth", "Grants in line to be looked at.")
+    queue.add_metric([], len(sources.queue))
+    yield from (held, trouble, waiting, queue)
 
 
 class Metrics:
@@ -46,7 +95,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._objects: Objects | None = None
+        self._sources: Sources | None = None
         self.leader = Gauge("keystead_leader", "1 while this replica leads.", registry=self.registry)
         self.writes = Counter(
             "keystead_azure_writes",
@@ -54,11 +103,13 @@ class Metrics:
             ["identity", "verb", "outcome"],
             registry=self.registry,
         )
-        self.registry.register(_Counts(lambda: self._objects))
+        self.registry.register(_Counts(lambda: self._sources))
 
-    def observe(self, objects: Objects) -> None:
+    def observe(
+        self, objects: Objects, *, inventory: Identities, queue: Sized, lanes: Callable[[], Mapping[IdentityId, Lane]]
+    ) -> None:
         """Count these when scraped."""
-        self._objects = objects
+        self._sources = Sources(objects, inventory, queue, lanes)
 
     def count_write(self, identity: IdentityId, verb: str, outcome: str) -> None:
         self.writes.labels(identity.name, verb, outcome).inc()
