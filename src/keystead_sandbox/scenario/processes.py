@@ -69,6 +69,28 @@ class Parts:
         self._parts.append(part)
         return part
 
+    async def output_of(self, name: str, *command: str, environment: Mapping[str, str]) -> bytes:
+        """What a short-lived *command* prints; PartFailed when it fails. Ended with the others when interrupted."""
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as complaints:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=complaints,
+                env=dict(environment),
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        part = Part(name, process, log)
+        self._parts.append(part)
+        printed, _ = await process.communicate()
+        # Only one that has ended leaves the list: a cancelled wait leaves it there, and stop() ends it.
+        self._parts.remove(part)
+        if process.returncode != 0:
+            raise PartFailed(f"{name} ended with code {process.returncode}:\n{part.last_words()}")
+        return printed
+
     async def until_file(self, part: Part, path: Path, *, seconds: float = 30.0) -> None:
         """Wait until *part* has written *path*; PartFailed when it ends first or takes too long."""
         ended = asyncio.create_task(part.process.wait())

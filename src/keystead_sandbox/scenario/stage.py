@@ -9,7 +9,6 @@ import base64
 import os
 import shlex
 import shutil
-import subprocess
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario.cast import Cast
-from keystead_sandbox.scenario.processes import Part, PartFailed, Parts, executable
+from keystead_sandbox.scenario.processes import Part, Parts, executable
 
 _ESO_CRDS = Path(__file__).parents[1] / "kube" / "eso_crds.yaml"
 _USERS = (roles.OPERATOR, roles.ENGINE, roles.REVIEWER, roles.TEAM)
@@ -103,33 +102,36 @@ async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage
     kubeconfig, env_file, seed = folder / "kubeconfig", folder / "azure.env", folder / "seed.yaml"
     write_seed(cast, seed)
     users = [argument for user in _USERS for argument in ("--user", user)]
-    definitions = asyncio.create_task(_crds(base))
-    journal = "kubernetes.journal.jsonl"
-    kube = await parts.start(
-        "kubernetes",
-        *(sandbox, "kube", "--kubeconfig", str(kubeconfig), "--journal", str(folder / journal)),
-        *("--clock-rate", str(rate), *users),
-        environment=base,
-    )
-    ca_file = folder / "kubernetes-ca.pem"
-    azure = await parts.start(
-        "azure",
-        *(sandbox, "azure", "--seed", str(seed), "--env-file", str(env_file), "--issuer-ca", str(ca_file)),
-        *("--clock-rate", str(rate), "--journal", str(folder / "azure.journal.jsonl")),
-        environment=base,
-    )
-    await parts.until_file(kube, kubeconfig)
-    write_kube_ca(kubeconfig, ca_file)
-    await parts.until_file(azure, env_file)
-    seed.unlink()  # it holds the vaults' values
-    exported = read_exports(env_file)
-    # The emulated Azure takes its authority away when it ends; a kept folder goes on having it.
-    shutil.copy(exported["SSL_CERT_FILE"], folder / "azure-ca.pem")
-    stage = Stage(
-        folder, kubeconfig, exported["KEYSTEAD_SANDBOX_URL"], Path(exported["SSL_CERT_FILE"]), {**base, **exported}
-    )
-    await _install(stage, await definitions)
-    return stage
+    definitions = asyncio.create_task(_crds(parts, base))
+    try:
+        journal = "kubernetes.journal.jsonl"
+        kube = await parts.start(
+            "kubernetes",
+            *(sandbox, "kube", "--kubeconfig", str(kubeconfig), "--journal", str(folder / journal)),
+            *("--clock-rate", str(rate), *users),
+            environment=base,
+        )
+        ca_file = folder / "kubernetes-ca.pem"
+        azure = await parts.start(
+            "azure",
+            *(sandbox, "azure", "--seed", str(seed), "--env-file", str(env_file), "--issuer-ca", str(ca_file)),
+            *("--clock-rate", str(rate), "--journal", str(folder / "azure.journal.jsonl")),
+            environment=base,
+        )
+        await parts.until_file(kube, kubeconfig)
+        write_kube_ca(kubeconfig, ca_file)
+        await parts.until_file(azure, env_file)
+        seed.unlink()  # it holds the vaults' values
+        exported = read_exports(env_file)
+        # The emulated Azure takes its authority away when it ends; a kept folder goes on having it.
+        shutil.copy(exported["SSL_CERT_FILE"], folder / "azure-ca.pem")
+        stage = Stage(
+            folder, kubeconfig, exported["KEYSTEAD_SANDBOX_URL"], Path(exported["SSL_CERT_FILE"]), {**base, **exported}
+        )
+        await _install(stage, await definitions)
+        return stage
+    finally:
+        definitions.cancel()
 
 
 async def start_keystead(stage: Stage, cast: Cast, parts: Parts, *, rate: float) -> Part:
@@ -168,14 +170,9 @@ def read_exports(path: Path) -> dict[str, str]:
     return dict(word.split("=", 1) for line in words if line[:1] == ["export"] for word in line[1:])
 
 
-async def _crds(environment: Mapping[str, str]) -> list[dict[str, Any]]:
+async def _crds(parts: Parts, environment: Mapping[str, str]) -> list[dict[str, Any]]:
     """Our kinds, as the operator's own executable prints them, and stand-ins for ESO's."""
-    process = await asyncio.create_subprocess_exec(
-        executable("keystead"), "crds", stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(environment)
-    )
-    printed, complaint = await process.communicate()
-    if process.returncode != 0:
-        raise PartFailed(f"`keystead crds` ended with code {process.returncode}:\n{complaint.decode(errors='replace')}")
+    printed = await parts.output_of("crds", executable("keystead"), "crds", environment=environment)
     documents = [*yaml.safe_load_all(printed), *yaml.safe_load_all(_ESO_CRDS.read_text())]
     return [document for document in documents if document]
 
