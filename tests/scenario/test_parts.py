@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from keystead_sandbox.scenario.processes import PartFailed, Parts
 
 FOR_EVER = (sys.executable, "-c", "import sys, time; print('up', file=sys.stderr, flush=True); time.sleep(600)")
@@ -15,7 +16,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 async def _children(count: int) -> list[psutil.Process]:
     """Wait until so many children of this process run."""
     async with asyncio.timeout(20):
-        while len(found := psutil.Process().children()) < count:
+        while len(found := psutil.Process().children()) < count:  # noqa: ASYNC110 - another process sets no event here
             await asyncio.sleep(0.01)
     return found
 
