@@ -205,8 +205,8 @@ class World:
 
     # Operators ---------------------------------------------------------------------------------------------------
 
-    def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
-        """Start one more operator."""
+    def make(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
+        """One more operator, unmodified above the two HTTP seams; not started."""
         trap = trap or Trap()
 
         def through(app: Any) -> Any:
@@ -225,7 +225,12 @@ class World:
             instance=instance or f"operator-{len(self.operators)}",
             patience=Patience(first_retry=0.1, longest_retry=1.0),
         )
-        operator = Operator(self.settings, seams)
+        return Operator(self.settings, seams)
+
+    def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
+        """Start one more operator."""
+        trap = trap or Trap()
+        operator = self.make(trap=trap, instance=instance)
         stop = asyncio.Event()
         task = asyncio.create_task(_quietly(operator.run(stop)), name=f"operator:{len(self.operators)}")
         trap.sprung = task.cancel

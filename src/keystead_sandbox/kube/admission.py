@@ -57,6 +57,7 @@ def _known(kind: Kind, item: Object, how: Writing) -> Object:
     shown["metadata"] = schema.prune(item["metadata"], builtins.METADATA, dropped=dropped, path="metadata")
     wrong = schema.validate(shown["metadata"], builtins.METADATA, "metadata")
     if not kind.custom:
+        shown = schema.without_nulls(shown, kind.schema)
         wrong += schema.validate(shown, kind.schema)
     item = events.stored(kind, shown) if kind.storage == EVENTS else shown
     if wrong:

@@ -130,7 +130,7 @@ def _failure(rule: str, new: Any, old: Any) -> str | None:
         context.add_function(name, function)
     try:
         return None if _program(rule).execute(context) is True else ""
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # As the real server: a rule that cannot be evaluated refuses the object.
         return f"rule evaluation error: {str(error).splitlines()[0]}"
 

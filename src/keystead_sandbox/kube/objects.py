@@ -166,10 +166,11 @@ class Objects:
 
     async def _delete(self, request: Request, target: Target) -> Response:
         options, current = await _options(request), self._find(target)
-        left = self._rest.delete(target.kind, current, options, dry=_dry(request, options))
+        dry = _dry(request, options)
+        left = self._rest.delete(target.kind, current, options, dry=dry)
         metadata = current["metadata"]
         still = self._rest.store.get(target.kind.storage, target.namespace, target.name)
-        if target.kind.key in (NAMESPACES, ACCOUNTS) or still is not None:
+        if target.kind.key in (NAMESPACES, ACCOUNTS) or (still is not None and not dry):
             return answer(events.shown(target.kind, still if still is not None else left))
         details = {"name": metadata["name"], "kind": target.kind.plural, "uid": metadata["uid"]}
         if target.kind.group:

@@ -15,7 +15,7 @@ from keystead_sandbox.kube.errors import ApiError
 from keystead_sandbox.kube.kinds import Kind
 
 Path = tuple[str, ...]
-_IGNORED = {("f:apiVersion",), ("f:kind",), ("f:metadata", "f:name"), ("f:metadata", "f:namespace")}
+_IGNORED = {("f:apiVersion",), ("f:kind",), ("f:metadata",), ("f:metadata", "f:name"), ("f:metadata", "f:namespace")}
 _SYSTEM = (
     "uid",
     "resourceVersion",

@@ -27,14 +27,18 @@ def merge(target: Any, patch: Any) -> Any:
 
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
     """RFC 6902."""
+    # The library's words quote the object, and the object may be a Secret: the answer has words of its own.
+    refused = "the server rejected our request due to an error in our request"
     try:
-        changed: dict[str, Any] = jsonpatch.JsonPatch(patch).apply(copy.deepcopy(target))
-    except jsonpatch.JsonPatchTestFailed as error:
-        raise ApiError(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
-        ) from None
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as error:
-        raise bad_request(f"invalid JSON patch: {error}") from None
+        wanted = jsonpatch.JsonPatch(patch)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError, AttributeError):
+        raise bad_request("the body is not a JSON patch (RFC 6902)") from None
+    try:
+        changed: dict[str, Any] = wanted.apply(copy.deepcopy(target))
+    except jsonpatch.JsonPatchTestFailed:
+        raise ApiError(422, "Invalid", f"{refused}: a test of the JSON patch failed") from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
+        raise ApiError(422, "Invalid", f"{refused}: an operation of the JSON patch does not apply") from None
     return changed
 
 

@@ -46,6 +46,20 @@ def prune(
     return kept
 
 
+def without_nulls(value: Any, schema: dict[str, Any]) -> Any:
+    """*value* as a typed server decodes it: a field that is null is a field that was not given."""
+    if isinstance(value, list):
+        return [without_nulls(each, schema.get("items") or {}) for each in value]
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties") or {}
+    return {
+        name: without_nulls(inner, known.get(name, {}))
+        for name, inner in value.items()
+        if inner is not None or name not in known
+    }
+
+
 def default(value: Any, schema: dict[str, Any]) -> Any:
     """*value* with the schema's defaults where nothing is given."""
     if isinstance(value, list) and isinstance(schema.get("items"), dict):

@@ -22,11 +22,18 @@ class TokenIssuer:
     def __init__(self, clock: Clock, issuer: str) -> None:
         self._clock = clock
         self.issuer = issuer
-        self._keys = [_new_key()]
+        self._made: list[RSAKey] = []
 
     def rotate(self) -> None:
         """Sign with a new key from now on."""
         self._keys.insert(0, _new_key())
+
+    @property
+    def _keys(self) -> list[RSAKey]:
+        """Newest first. The first is made when it is needed: many clusters of tests never sign anything."""
+        if not self._made:
+            self._made.append(_new_key())
+        return self._made
 
     def configuration(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,230 @@
+"""The inventory reads the emulated Azure rarely, at its pace, and is corrected by what Azure confirmed."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from azure_transport import ASGIAzureTransport
+from keystead.azure.arm import IdentityClient
+from keystead.azure.clouds import CLOUDS
+from keystead.model.credentials import Credential
+from keystead.model.ids import IdentityId
+from keystead.model.reasons import Reason
+from keystead.observe.inventory import Inventory, ListPaces
+from keystead.operator.clock import LoopClock
+from keystead_sandbox.faults import Effect, Fault
+from keystead_sandbox.journal import Entry
+from keystead_sandbox.world import Identity
+from world import EPOCH, StaticCredential, World
+
+pytestmark = pytest.mark.looptime
+PACES = ListPaces(identity=4.0, subscription=0.2, drift=600.0, retry=15.0)
+
+
+class Scene:
+    """An inventory over a world's Azure, without any operator."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked: list[str] = []
+        clock = LoopClock(EPOCH)
+        client = IdentityClient(
+            StaticCredential(world),  # type: ignore[arg-type] # as much of a credential as the client uses
+            CLOUDS["AzureCloud"],
+            lambda: ASGIAzureTransport(world.azure_app),
+            clock,
+        )
+        self.inventory = Inventory(client, clock, self.asked.append, PACES)
+
+    def look(self, *identities: Identity, grant: str = "team") -> list[tuple[bool, int]]:
+        """Known or not, and how many credentials, as the next pass would see it."""
+        ids = [IdentityId.parse(each.resource_id) for each in identities]
+        states = self.inventory.states(ids, grant)
+        return [(states[each].known, len(states[each].credentials)) for each in ids]
+
+    async def learnt(self, times: int = 1) -> None:
+        await self.world.until(lambda: len(self.asked) >= times, seconds=120)
+
+    def lists(self) -> list[Entry]:
+        return [
+            each
+            for each in self.world.entries("arm", "GET")
+            if each.path.lower().endswith("/federatedidentitycredentials")
+        ]
+
+
+def _credential(name: str) -> Credential:
+    return Credential(
+        name, "https://issuer.test", f"system:serviceaccount:{name}:keystead", "api://AzureADTokenExchange"
+    )
+
+
+async def test_an_identity_is_read_beside_and_its_grants_are_looked_at_again() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        world.azure.add_credential(one, "other", "https://ib.oic", "someone")
+
+        assert scene.look(one) == [(False, 0)]
+        assert scene.look(one, grant="second") == [(False, 0)]
+        await scene.learnt(2)
+
+        assert scene.look(one) == [(True, 1)]
+        assert sorted(scene.asked) == ["second", "team"]
+        assert len(scene.lists()) == 1
+
+
+async def test_nothing_is_read_again_before_the_drift_interval() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        scene.look(one)
+        await scene.learnt()
+
+        await asyncio.sleep(599)
+        scene.look(one)
+        await asyncio.sleep(0.5)
+        before = len(scene.lists())
+        await asyncio.sleep(2)
+        scene.look(one)
+        await scene.learnt(2)
+
+        assert (before, len(scene.lists())) == (1, 2)
+
+
+async def test_lists_keep_the_subscriptions_pace() -> None:
+    async with World() as world:
+        scene, pool = Scene(world), [world.identity(f"id-{number}") for number in range(6)]
+
+        scene.look(*pool)
+        await scene.learnt(6)
+
+        starts = sorted(each.at for each in scene.lists())
+        assert len(starts) == 6
+        assert min(b - a for a, b in itertools.pairwise(starts)) >= 0.19
+
+
+async def test_doubts_do_not_outrun_an_identitys_pace() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        identity = IdentityId.parse(one.resource_id)
+        for turn in range(1, 4):
+            scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+            scene.look(one)
+            await scene.learnt(turn)
+
+        starts = [each.at for each in scene.lists()]
+        assert len(starts) == 3
+        assert min(b - a for a, b in itertools.pairwise(starts)) >= 3.9
+
+
+async def test_confirmed_writes_correct_what_was_read() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        identity = IdentityId.parse(one.resource_id)
+        scene.look(one)
+        await scene.learnt()
+
+        scene.inventory.corrected(identity, _credential("a"), True)
+        scene.inventory.corrected(identity, _credential("b"), True)
+        added = scene.look(one)
+        scene.inventory.corrected(identity, _credential("A"), False)
+
+        assert added == [(True, 2)]
+        assert scene.look(one) == [(True, 1)]
+        assert len(scene.lists()) == 1
+
+
+async def test_a_list_that_a_write_overtook_is_not_believed() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        identity = IdentityId.parse(one.resource_id)
+        scene.look(one)
+        await scene.learnt()
+        world.azure.faults.add(Fault(service="arm", effect=Effect.DELAY, delay=5.0))
+        scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+        scene.look(one)
+        await asyncio.sleep(6)  # paced, then under way
+        scene.inventory.corrected(identity, _credential("a"), True)
+        await scene.learnt(2)
+
+        assert scene.look(one) == [(True, 1)]
+
+
+async def test_a_full_identity_offers_nothing_until_it_was_listed_again() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        identity = IdentityId.parse(one.resource_id)
+        scene.look(one)
+        await scene.learnt()
+
+        scene.inventory.doubted(identity, Reason.IDENTITY_FULL)
+        doubted = scene.inventory.known(identity)
+        scene.look(one)
+        await scene.learnt(2)
+        listed = scene.inventory.known(identity)
+
+        assert (doubted is not None and doubted.full, listed is not None and listed.full) == (True, False)
+
+
+async def test_what_cannot_be_read_is_a_problem_and_the_last_list_is_kept() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        world.azure.add_credential(one, "other", "https://ib.oic", "someone")
+        identity = IdentityId.parse(one.resource_id)
+        scene.look(one)
+        await scene.learnt()
+        world.azure.faults.add(Fault(service="arm", status=403, code="AuthorizationFailed"))
+        scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+        scene.look(one)
+        await scene.learnt(2)
+
+        state = scene.inventory.known(identity)
+        assert state is not None
+        assert (state.problem, len(state.credentials), state.known) == (Reason.AZURE_FORBIDDEN, 1, True)
+
+
+async def test_an_identity_that_does_not_exist_is_named_and_asked_for_again_later() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        missing = IdentityId.parse(one.resource_id.rsplit("/", 1)[0] + "/missing")
+        scene.inventory.states([missing], "team")
+        await scene.learnt()
+
+        state, due = scene.inventory.known(missing), scene.inventory.next_due([missing])
+
+        assert state is not None
+        assert state.problem is Reason.IDENTITY_NOT_FOUND
+        assert due is not None
+        assert 0 < due <= PACES.retry
+
+
+async def test_orphans_count_from_when_the_ledger_stops_naming_them() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        world.azure.add_credential(one, "ks-mine", "https://issuer.test", "someone")
+        identity = IdentityId.parse(one.resource_id)
+        for turn in range(1, 4):
+            scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+            scene.look(one)
+            await scene.learnt(turn)
+        before = list(scene.inventory.sightings([identity]).values())
+
+        scene.inventory.vouched(identity, ["KS-MINE"])
+        vouched = list(scene.inventory.sightings([identity]).values())
+        scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+        scene.look(one)
+        await scene.learnt(4)
+
+        assert (before, vouched) == ([3], [])
+        assert list(scene.inventory.sightings([identity]).values()) == [1]
+
+
+async def test_stopping_leaves_no_reading_behind() -> None:
+    async with World() as world:
+        scene = Scene(world)
+        scene.look(*[world.identity(f"id-{number}") for number in range(4)])
+
+        await scene.inventory.stop()
+        await asyncio.sleep(60)
+
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("list:")] == []
