@@ -28,7 +28,7 @@ from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Entry, Journal
 from keystead_sandbox.kube.app import Cluster
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.world import AUDIENCE, Identity, Vault
+from keystead_sandbox.resources import AUDIENCE, Identity, Vault
 from keystead_sandbox.world import World as AzureWorld
 from transports import StreamingASGITransport
 

@@ -27,9 +27,10 @@ from keystead_sandbox.entra.state import Fetch
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.proxy import Proxy
+from keystead_sandbox.resources import Application
 from keystead_sandbox.seeds import BadSeed, Seed, plant, read_seed
 from keystead_sandbox.server import Server
-from keystead_sandbox.world import Application, World
+from keystead_sandbox.world import World
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FETCH_LIMIT = 5.0  # wall seconds for one document of an issuer
@@ -145,13 +146,17 @@ async def _serve(options: Options) -> None:
         control = Server(app)
         control_port = await control.start()
         stack.push_async_callback(control.stop)
+        imds = Server(app.imds)
+        imds_port = await imds.start()
+        stack.push_async_callback(imds.stop)
         proxy = Proxy(journal, tls_port)
         proxy_port = await proxy.start()
         stack.push_async_callback(proxy.stop)
         for path in (options.ca_file, options.env_file):
             stack.callback(path.unlink, missing_ok=True)
         _publish(options.ca_file, authority.ca_pem.decode())
-        exports = _exports(world, owner, proxy_port, control_port, options.ca_file)
+        ports = {"proxy": proxy_port, "control": control_port, "imds": imds_port}
+        exports = _exports(world, owner, ports, options.ca_file)
         _publish(options.env_file, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()))
         await stop.wait()
 
@@ -171,11 +176,11 @@ def _owner(world: World) -> Application:
     return owner
 
 
-def _exports(world: World, owner: Application, proxy: int, control: int, ca_file: Path) -> dict[str, str]:
+def _exports(world: World, owner: Application, ports: dict[str, int], ca_file: Path) -> dict[str, str]:
     ca = str(ca_file)
     return {
-        "HTTPS_PROXY": f"http://127.0.0.1:{proxy}",
-        "HTTP_PROXY": f"http://127.0.0.1:{proxy}",
+        "HTTPS_PROXY": f"http://127.0.0.1:{ports['proxy']}",
+        "HTTP_PROXY": f"http://127.0.0.1:{ports['proxy']}",
         "NO_PROXY": "127.0.0.1,localhost",
         "SSL_CERT_FILE": ca,
         "REQUESTS_CA_BUNDLE": ca,
@@ -183,7 +188,8 @@ def _exports(world: World, owner: Application, proxy: int, control: int, ca_file
         "AZURE_SUBSCRIPTION_ID": next(iter(world.subscriptions)),
         "AZURE_CLIENT_ID": owner.client_id,
         "AZURE_CLIENT_SECRET": owner.secret,
-        "KEYSTEAD_SANDBOX_URL": f"http://127.0.0.1:{control}",
+        "KEYSTEAD_SANDBOX_URL": f"http://127.0.0.1:{ports['control']}",
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{ports['imds']}",
     }
 
 

@@ -40,10 +40,18 @@ class ScaledClock:
         if rate <= 0:
             raise ValueError(f"a clock's rate must be above zero, not {rate}")
         self.rate = rate
+        self._passed = 0.0  # at the last change of the rate
         self._started = time.monotonic()
 
     def now(self) -> float:
-        return (time.monotonic() - self._started) * self.rate
+        return self._passed + (time.monotonic() - self._started) * self.rate
+
+    def set_rate(self, rate: float) -> None:
+        """From now on; what has passed stays, and whoever sleeps already sleeps on at the old rate."""
+        if rate <= 0:
+            raise ValueError(f"a clock's rate must be above zero, not {rate}")
+        self._passed, self._started = self.now(), time.monotonic()
+        self.rate = rate
 
     def wall(self) -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC)  # noqa: TID251 - this is the clock that everyone else takes
@@ -76,3 +84,46 @@ class VirtualClock:
 
     def to_wall_seconds(self, seconds: float) -> float:
         return seconds
+
+
+class WorldClock:
+    """The clock of one world: any other clock, which may also be advanced, and set back with the world's state.
+
+    Only durations move: instants stay the other clock's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = 0.0
+
+    @property
+    def rate(self) -> float:
+        return self._clock.rate
+
+    def now(self) -> float:
+        return self._clock.now() + self._ahead
+
+    def wall(self) -> datetime.datetime:
+        return self._clock.wall()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    def to_wall_seconds(self, seconds: float) -> float:
+        return self._clock.to_wall_seconds(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let sandbox *seconds* have passed; who sleeps is not woken."""
+        if seconds < 0:
+            raise ValueError(f"a clock does not go back, so not by {seconds} seconds")
+        self._ahead += seconds
+
+    def set_back(self, now: float) -> None:
+        """Make it *now* again, together with the state of then."""
+        self._ahead = now - self._clock.now()
+
+    def set_rate(self, rate: float) -> None:
+        """TypeError when the clock underneath has no rate of its own."""
+        if not isinstance(self._clock, ScaledClock):
+            raise TypeError("this clock's rate is not its own: it follows an event loop")
+        self._clock.set_rate(rate)

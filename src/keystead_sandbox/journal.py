@@ -8,15 +8,17 @@
 """
 
 import asyncio
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from keystead_sandbox.clock import Clock
 
-Service: TypeAlias = Literal["arm", "entra", "keyvault", "kube", "proxy"]
+Service: TypeAlias = Literal["arm", "entra", "keyvault", "imds", "kube", "proxy"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,36 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = ""
     seconds: float = 0.0
     detail: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are wanted; what is left out admits all."""
+
+    since: Annotated[int, msgspec.Meta(ge=0)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    service: Service | None = None
+    method: str = ""
+    path: str = ""
+    caller: str | None = None
+    code: str | None = None
+    status: int | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.path)
+        except re.error as error:
+            raise ValueError(f"path: {self.path!r} is not a regular expression: {error}") from None
+
+    def admits(self, entry: Entry) -> bool:
+        """Whether *entry* is wanted, as far as it tells."""
+        return (
+            self.service in (None, entry.service)
+            and self.method.upper() in ("", entry.method.upper())
+            and re.search(self.path, entry.path, re.IGNORECASE) is not None
+            and self.caller in (None, entry.caller)
+            and self.code in (None, entry.code)
+            and self.status in (None, entry.status)
+        )
 
 
 class Journal:
@@ -57,14 +89,14 @@ class Journal:
         query: str = "",
         code: str = "",
         caller: str = "",
-        at: float | None = None,
+        seconds: float = 0.0,
         detail: Mapping[str, str] | None = None,
     ) -> Entry:
-        """Append an entry; *at* is when the request arrived (now, when omitted)."""
+        """Append an entry for a request that took so many sandbox *seconds*."""
         now = self._clock.now()
         entry = Entry(
             seq=len(self._entries) + 1,
-            at=now if at is None else at,
+            at=now - seconds,
             wall=self._clock.wall().isoformat(),
             service=service,
             method=method,
@@ -74,7 +106,7 @@ class Journal:
             status=status,
             code=code,
             caller=caller,
-            seconds=0.0 if at is None else now - at,
+            seconds=seconds,
             detail=dict(detail or {}),
         )
         self._entries.append(entry)
@@ -88,6 +120,11 @@ class Journal:
     def entries(self, since: int = 0, service: Service | None = None) -> list[Entry]:
         """Entries with a sequence number above *since*, oldest first."""
         return [entry for entry in self._entries[max(0, since) :] if service is None or entry.service == service]
+
+    def find(self, query: Query) -> list[Entry]:
+        """The entries that *query* means, oldest first."""
+        found = (entry for entry in self._entries[query.since :] if query.admits(entry))
+        return list(itertools.islice(found, query.limit))
 
     async def wait(self, since: int) -> list[Entry]:
         """Entries above *since*, as soon as there is one."""

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from keystead_sandbox.azure import ARM_HOST, LOGIN_HOSTS, VAULT_SUFFIX
+from keystead_sandbox.clouds import service_at
 from keystead_sandbox.journal import Journal
 
 _HEAD_LIMIT = 10.0  # seconds for the request's head
@@ -50,7 +50,7 @@ class Proxy:
     async def _connect(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, _, rest = head.split(b"\r\n", 1)[0].decode("latin-1").partition(" ")
         host, _, port = rest.split(" ")[0].rpartition(":")
-        if method != "CONNECT" or port != "443" or not _ours(host.lower()):
+        if method != "CONNECT" or port != "443" or service_at(host.lower()) is None:
             self._journal.record(service="proxy", method=method, host=host, path="", status=403, code="Refused")
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
@@ -80,7 +80,3 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)
             await writer.drain()
-
-
-def _ours(host: str) -> bool:
-    return host in (*LOGIN_HOSTS, ARM_HOST) or host.endswith(VAULT_SUFFIX)

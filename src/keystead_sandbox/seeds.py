@@ -8,7 +8,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import yaml
@@ -16,9 +16,11 @@ from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
+from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
-from keystead_sandbox.world import Rules, World
+from keystead_sandbox.world import World
 
+DEFAULT_GROUP = "sandbox"  # made where a seed names none
 _GROUP = r"(?i)^/subscriptions/[0-9a-z-]+/resourceGroups/[\w.()-]+"
 GroupId = Annotated[str, Meta(pattern=rf"{_GROUP}\Z")]
 IdentityId = Annotated[
@@ -42,6 +44,7 @@ class TenantSeed(_Part):
 
     id: str
     name: str = "sandbox"
+    cloud: Literal["", "AzureCloud", "AzureChinaCloud", "AzureUSGovernment"] = ""
 
 
 class SubscriptionSeed(_Part):
@@ -81,6 +84,7 @@ class IdentitySeed(_Part):
     id: IdentityId
     client_id: str = ""
     location: str = "westeurope"
+    attached: bool = True
     credentials: list[CredentialSeed] = []
 
 
@@ -160,7 +164,7 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     check(seed)
     world = World(clock, journal, seed.rules)
     for tenant in seed.tenants:
-        world.add_tenant(tenant.id, tenant.name)
+        world.add_tenant(tenant.id, tenant.name, tenant.cloud)
     if not world.tenants:
         world.add_tenant()
     for subscription in seed.subscriptions:
@@ -173,6 +177,8 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
         world.add_application(
             application.name, secret=application.secret, client_id=application.client_id, tenant_id=application.tenant
         )
+    if not seed.resource_groups:
+        world.add_group(DEFAULT_GROUP)
     for identity in seed.identities:
         _plant_identity(world, identity)
     for vault in seed.vaults:
@@ -187,6 +193,7 @@ def _plant_identity(world: World, given: IdentitySeed) -> None:
     identity = world.add_identity(
         parts[8], parts[4], location=given.location, subscription_id=parts[2], client_id=given.client_id
     )
+    identity.attached = given.attached
     for credential in given.credentials:
         world.add_credential(identity, credential.name, credential.issuer, credential.subject)
 

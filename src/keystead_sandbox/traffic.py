@@ -58,7 +58,7 @@ class Traffic:
                 status=status,
                 code=_code(told, fault),
                 caller=str(told.get("caller", "")),
-                at=began,
+                seconds=world.clock.now() - began,
                 detail={**(told.get("detail") or {}), **({"fault": str(fault.effect)} if fault is not None else {})},
             )
 

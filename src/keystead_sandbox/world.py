@@ -5,201 +5,50 @@
 - All durations are sandbox seconds (``Clock.now``) and all instants that a client sees are wall time.
 - :meth:`World.may` is the only authorisation there is; a role takes effect, and stops to, ``role_delay`` later.
 - Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones.
-- Nothing here prints a secret: values and client secrets are left out of every repr.
 """
 
-import datetime
+import copy
 import itertools
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-import msgspec
+from typing import Any
 
 from keystead_sandbox.buckets import Buckets
-from keystead_sandbox.clock import Clock
+from keystead_sandbox.clock import Clock, WorldClock
+from keystead_sandbox.clouds import Cloud, cloud_named
 from keystead_sandbox.faults import Faults
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.roles import Role, role_named
+from keystead_sandbox.resources import (
+    AUDIENCE,
+    Application,
+    Credential,
+    Directory,
+    Identity,
+    ResourceGroup,
+    RoleAssignment,
+    Rules,
+    SecretVersion,
+    Subscription,
+    Tenant,
+    Vault,
+)
+from keystead_sandbox.roles import role_named
 
-AUDIENCE = "api://AzureADTokenExchange"
 _IDS = uuid.UUID("5b0a3c1e-6f6e-4f0e-9a63-8f2d8a1f7c11")  # any fixed namespace
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
-
-    Request rates are those of Entra's "workload identity federation considerations". Bucket capacities are not
-    documented: what is here is inferred, and docs/fidelity.md says so.
-    """
-
-    propagation: float = 15.0  # from a credential's write until an exchange finds it
-    negative_cache: float = 90.0  # from the refusal that made the entry
-    positive_cache: float = 60.0  # exchanges that still succeed after a delete
-    write_hold: float = 1.3  # a credential write keeps its identity to itself this long
-    credential_limit: int = 20
-    write_capacity: float = 2.0
-    write_refill: float = 0.25
-    get_capacity: float = 4.0
-    get_refill: float = 0.5
-    list_capacity: float = 2.0
-    list_refill: float = 0.25
-    subscription_writes: float = 2.0
-    subscription_gets: float = 10.0
-    subscription_lists: float = 5.0
-    tenant_writes: float = 10.0
-    tenant_gets: float = 30.0
-    tenant_lists: float = 15.0
-    burst: float = 2.0  # capacity of a subscription's or tenant's bucket, in seconds of its rate
-    identity_visible: float = 0.0  # until the directory knows a new identity's principal
-    role_delay: float = 0.0
-    vault_capacity: float = 4000.0  # transactions of one vault
-    vault_refill: float = 400.0
-    page_size: int = 100
-    token_lifetime: float = 86400.0  # wall seconds
-
-
-@dataclass(slots=True)
-class Tenant:
-    """A directory."""
-
-    id: str
-    name: str
-
-
-@dataclass(slots=True)
-class Subscription:
-    """A subscription of one tenant."""
-
-    id: str
-    tenant_id: str
-    name: str = "Keystead sandbox"
-
-
-@dataclass(slots=True)
-class ResourceGroup:
-    """A resource group; ``id`` keeps the case it was made with."""
-
-    subscription_id: str
-    name: str
-    location: str
-
-    @property
-    def id(self) -> str:
-        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.name}"
-
-
-@dataclass(slots=True)
-class Application:
-    """A service principal that signs in with a client secret."""
-
-    client_id: str
-    object_id: str
-    tenant_id: str
-    secret: str = field(repr=False)
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A federated identity credential, and when it was last written (sandbox seconds)."""
-
-    name: str
-    issuer: str
-    subject: str
-    audience: str
-    written_at: float
-
-
-@dataclass(slots=True)
-class Identity:
-    """A user-assigned identity; ``resource_id`` as ARM answers it, credentials by lower-cased name."""
-
-    resource_id: str
-    name: str
-    location: str
-    client_id: str
-    principal_id: str
-    tenant_id: str
-    created_at: float = 0.0
-    tags: dict[str, str] = field(default_factory=dict)
-    credentials: dict[str, Credential] = field(default_factory=dict)
-    deleted: list[tuple[Credential, float]] = field(default_factory=list)
-    #: Extra properties of an identity body that the service echoes (``isolationScope``).
-    properties: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def subscription_id(self) -> str:
-        return self.resource_id.split("/")[2]
-
-    @property
-    def resource_group(self) -> str:
-        return self.resource_id.split("/")[4]
-
-
-@dataclass(slots=True)
-class SecretVersion:
-    """One version of a secret."""
-
-    version: str
-    value: str = field(repr=False)
-    created: datetime.datetime
-    updated: datetime.datetime
-    enabled: bool = True
-    content_type: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-    not_before: datetime.datetime | None = None
-    expires: datetime.datetime | None = None
-
-
-@dataclass(slots=True)
-class DeletedSecret:
-    """A soft-deleted secret's versions, until it is recovered or purged."""
-
-    versions: list[SecretVersion]
-    deleted: datetime.datetime
-
-
-@dataclass(slots=True)
-class Vault:
-    """A vault under Azure RBAC; secrets by lower-cased name, newest version last."""
-
-    name: str
-    resource_id: str
-    tenant_id: str
-    location: str
-    secrets: dict[str, list[SecretVersion]] = field(default_factory=dict)
-    deleted: dict[str, DeletedSecret] = field(default_factory=dict)
-    #: A secret's name as it was first written, by its lower-cased name.
-    spelling: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RoleAssignment:
-    """A role given to a principal over a scope; kept after its deletion while that takes effect."""
-
-    id: str
-    scope: str
-    role_definition_id: str
-    principal_id: str
-    created_at: float
-    principal_type: str = "ServicePrincipal"
-    deleted_at: float | None = None
-
-    @property
-    def role(self) -> Role | None:
-        return role_named(self.role_definition_id)
+#: What outlasts a restored snapshot.
+_LASTING = frozenset({"clock", "journal", "_snapshots"})
 
 
 class World:
     """Everything that exists, by the keys that requests name it with."""
 
     def __init__(self, clock: Clock, journal: Journal, rules: Rules | None = None) -> None:
-        self.clock = clock
+        self.clock = WorldClock(clock)
         self.journal = journal
         self.rules = rules or Rules()
-        self.buckets = Buckets(clock)
-        self.faults = Faults(clock)
+        self.buckets = Buckets(self.clock)
+        self.faults = Faults(self.clock)
+        self.directory = Directory()
         self.tenants: dict[str, Tenant] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.groups: dict[str, ResourceGroup] = {}
@@ -209,11 +58,35 @@ class World:
         self.vaults: dict[str, Vault] = {}
         self.assignments: dict[str, RoleAssignment] = {}
         self._retired: list[RoleAssignment] = []
-        self._numbers = itertools.count(1)
+        self._numbers = 0
+        self._snapshots: dict[int, tuple[float, dict[str, Any]]] = {}
 
     def new_id(self, kind: str) -> str:
         """A GUID that no other call of this world returns."""
-        return str(uuid.uuid5(_IDS, f"{kind}/{next(self._numbers)}"))
+        self._numbers += 1
+        return str(uuid.uuid5(_IDS, f"{kind}/{self._numbers}"))
+
+    # Remembering -------------------------------------------------------------------------------------------------
+
+    def take_snapshot(self) -> int:
+        """Remember everything as it is now, in memory; the number to restore it by."""
+        state = {name: value for name, value in vars(self).items() if name not in _LASTING}
+        number = len(self._snapshots) + 1
+        self._snapshots[number] = (self.clock.now(), copy.deepcopy(state, {id(self.clock): self.clock}))
+        return number
+
+    def snapshots(self) -> list[int]:
+        """The snapshots there are."""
+        return list(self._snapshots)
+
+    def restore(self, number: int) -> None:
+        """Make everything as it was, the time too; the journal goes on. KeyError when there is no such snapshot.
+
+        A write that is under way when this happens is carried out in the state that was left.
+        """
+        now, state = self._snapshots[number]
+        vars(self).update(copy.deepcopy(state, {id(self.clock): self.clock}))
+        self.clock.set_back(now)
 
     # Looking -----------------------------------------------------------------------------------------------------
 
@@ -228,6 +101,10 @@ class World:
     def vault_of_host(self, host: str) -> Vault | None:
         """The vault behind a host name such as ``NAME.vault.azure.net``."""
         return self.vault(host.partition(".")[0])
+
+    def cloud_of(self, tenant_id: str) -> Cloud:
+        """The cloud that a tenant's tokens and links are of."""
+        return cloud_named(self.tenants[tenant_id].cloud)
 
     def principal_known(self, principal_id: str) -> bool:
         """Whether the directory already shows this principal."""
@@ -253,8 +130,8 @@ class World:
 
     # Changing ----------------------------------------------------------------------------------------------------
 
-    def add_tenant(self, tenant_id: str = "", name: str = "Keystead sandbox") -> Tenant:
-        tenant = Tenant((tenant_id or self.new_id("tenant")).lower(), name)
+    def add_tenant(self, tenant_id: str = "", name: str = "Keystead sandbox", cloud: str = "") -> Tenant:
+        tenant = Tenant((tenant_id or self.new_id("tenant")).lower(), name, cloud)
         self.tenants[tenant.id] = tenant
         return tenant
 

@@ -15,7 +15,7 @@ from keystead.observe.inventory import Inventory, ListPaces
 from keystead.operator.clock import LoopClock
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.journal import Entry
-from keystead_sandbox.world import Identity
+from keystead_sandbox.resources import Identity
 from world import EPOCH, StaticCredential, World
 
 pytestmark = pytest.mark.looptime

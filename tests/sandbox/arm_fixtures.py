@@ -9,10 +9,12 @@ import httpx2
 import pytest
 from joserfc.jwk import RSAKey
 
-from keystead_sandbox.azure import ARM_HOST, AzureApp
+from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.clock import VirtualClock
+from keystead_sandbox.clouds import PUBLIC
 from keystead_sandbox.journal import Entry, Journal
-from keystead_sandbox.world import Application, Identity, Rules, World
+from keystead_sandbox.resources import Application, Identity, Rules
+from keystead_sandbox.world import World
 from sandbox.entra_keyvault_fixtures import at_the_start
 
 EPOCH = datetime.datetime(2026, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
@@ -40,7 +42,9 @@ class Arm:
         self.owner = self.world.add_application("owner", secret="unused")
         self.world.assign_role(self.owner.object_id, "Owner", f"/subscriptions/{self.subscription.id}")
         self.app = AzureApp(self.world, _nowhere)
-        self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url=f"https://{ARM_HOST}")
+        self.client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app), base_url=f"https://{PUBLIC.arm_host}"
+        )
         self.identity = self.world.add_identity("writer")
 
     def url(self, name: str = "", identity: Identity | None = None) -> str:

@@ -18,7 +18,8 @@ from keystead_sandbox.entra.rules import ASSERTION_TYPE
 from keystead_sandbox.entra.tokens import TokenAuthority
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.keyvault.routes import keyvault_app
-from keystead_sandbox.world import AUDIENCE, Credential, Identity, World
+from keystead_sandbox.resources import AUDIENCE, Credential, Identity
+from keystead_sandbox.world import World
 
 EPOCH = datetime.datetime(2026, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
 ISSUER = "https://oidc.example.test/cluster-a/"

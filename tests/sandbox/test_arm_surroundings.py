@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keystead_sandbox.world import Rules
+from keystead_sandbox.resources import Rules
 from sandbox import arm_fixtures
 from sandbox.arm_fixtures import Arm, code_of
 
@@ -368,4 +368,5 @@ async def test_the_clouds_endpoints_need_no_token(arm: Arm) -> None:
     several = await arm.client.get("/metadata/endpoints?api-version=2019-05-01")
 
     assert one.json()["suffixes"]["keyVaultDns"] == "vault.azure.net"
-    assert several.json() == [one.json()]
+    assert several.json()[0] == one.json()
+    assert [each["name"] for each in several.json()] == ["AzureCloud", "AzureChinaCloud", "AzureUSGovernment"]

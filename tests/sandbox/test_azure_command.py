@@ -129,6 +129,7 @@ def test_it_exports_what_clients_need_and_goes_without_a_trace(tmp_path: Path, n
         "AZURE_SUBSCRIPTION_ID",
         "AZURE_CLIENT_ID",
         "AZURE_CLIENT_SECRET",
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
         "KEYSTEAD_SANDBOX_URL",
     }
     assert mode == 0o600

@@ -17,8 +17,9 @@ from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.proxy import Proxy
+from keystead_sandbox.resources import Identity, Rules, Vault
 from keystead_sandbox.server import Server
-from keystead_sandbox.world import Identity, Rules, Vault, World
+from keystead_sandbox.world import World
 from sandbox.entra_keyvault_fixtures import CLIENT_SECRET, ISSUER, PLANTED, SUBJECT, Cluster
 
 # The SDK remembers challenges for the whole process, so each test has a vault of its own.

@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 
 from keystead_sandbox.entra.errors import CODES
-from keystead_sandbox.world import AUDIENCE
+from keystead_sandbox.resources import AUDIENCE
 from sandbox import entra_keyvault_fixtures
 from sandbox.entra_keyvault_fixtures import (
     CLIENT_SECRET,

@@ -9,9 +9,19 @@ from joserfc.jwk import KeySet
 from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.entra.tokens import Fault, TokenAuthority, TokenRefusedError
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.world import AUDIENCE, World
+from keystead_sandbox.resources import AUDIENCE
+from keystead_sandbox.world import World
 from sandbox import entra_keyvault_fixtures
-from sandbox.entra_keyvault_fixtures import CLIENT_SECRET, EPOCH, LOGIN, SUBJECT, VAULT_SCOPE, Cloud, code_of
+from sandbox.entra_keyvault_fixtures import (
+    CLIENT_SECRET,
+    EPOCH,
+    LOGIN,
+    SANDBOX_KEY,
+    SUBJECT,
+    VAULT_SCOPE,
+    Cloud,
+    code_of,
+)
 
 cloud = entra_keyvault_fixtures.cloud
 pytestmark = pytest.mark.looptime
@@ -143,7 +153,7 @@ async def test_a_token_is_refused_for_its_own_reason(cloud: Cloud) -> None:
     other_key = TokenAuthority(cloud.world).issue(cloud.identity, VAULT)
     stranger = World(VirtualClock(EPOCH), Journal(cloud.clock))
     stranger.add_tenant("11111111-1111-4111-8111-111111111111")
-    foreign = cloud.authority.issue(stranger.add_application("x", secret="y"), VAULT)
+    foreign = TokenAuthority(stranger, SANDBOX_KEY).issue(stranger.add_application("x", secret="y"), VAULT)
     head, payload, signature = good.split(".")
     flipped = f"{head}.{payload}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
 

@@ -25,7 +25,7 @@ async def test_entries_are_numbered_without_gaps_and_timed() -> None:
     journal.record(**row())
     await asyncio.sleep(5)
 
-    journal.record(**row(at=2.0, detail={"name": "x"}))
+    journal.record(**row(seconds=3.0, detail={"name": "x"}))
 
     first, second = journal.entries()
     assert (first.seq, first.at, first.seconds) == (1, 0, 0)

@@ -7,7 +7,7 @@ import re
 import httpx2
 import pytest
 
-from keystead_sandbox.world import Rules
+from keystead_sandbox.resources import Rules
 from sandbox import entra_keyvault_fixtures
 from sandbox.entra_keyvault_fixtures import EPOCH, PLANTED, Cloud, at_the_start
 

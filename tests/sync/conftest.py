@@ -32,7 +32,8 @@ from keystead_sandbox.faults import Fault
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube.app import Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
-from keystead_sandbox.world import SecretVersion, World
+from keystead_sandbox.resources import SecretVersion
+from keystead_sandbox.world import World
 
 EPOCH = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
 ISSUER, ADMIN = "https://kubernetes.sandbox", "admin-token"

@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from keystead_sandbox.arm import errors, rules, state
 from keystead_sandbox.arm.call import Call, Row
+from keystead_sandbox.resources import RoleAssignment
 from keystead_sandbox.roles import ROLES, Role, role_named
-from keystead_sandbox.world import RoleAssignment, World
+from keystead_sandbox.world import World
 
 _ASSIGNMENTS = r"(?P<scope>(?:/.+?)?)/providers/microsoft\.authorization/roleassignments"
 _DEFINITIONS = r"(?P<scope>(?:/.+?)?)/providers/microsoft\.authorization/roledefinitions"

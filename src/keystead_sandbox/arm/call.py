@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead_sandbox.arm import errors
+from keystead_sandbox.clouds import Cloud, cloud_at
 from keystead_sandbox.entra.tokens import Caller
 
 SUBSCRIPTION = r"/subscriptions/(?P<subscription>[^/]+)"
@@ -28,6 +29,11 @@ class Call:
     def path(self) -> str:
         """As the client spelled it, without a slash at the end."""
         return str(self.request.scope["path"]).rstrip("/")
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud whose Resource Manager was asked."""
+        return cloud_at(self.request.headers.get("host", "").lower().partition(":")[0])
 
     @property
     def version(self) -> str:

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from keystead_sandbox.arm import errors, rules, state
 from keystead_sandbox.arm.call import Call, Row
 from keystead_sandbox.arm.identities import IDENTITY
-from keystead_sandbox.world import Credential, Identity, World
+from keystead_sandbox.resources import Credential, Identity
+from keystead_sandbox.world import World
 
 _ALL = IDENTITY + r"/federatedidentitycredentials"
 _ONE = _ALL + r"/(?P<name>[^/]+)"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from starlette.responses import JSONResponse
 
-from keystead_sandbox.world import Identity
+from keystead_sandbox.resources import Identity
 
 
 class Refusal(Exception):
@@ -27,30 +27,30 @@ class Refusal(Exception):
         return JSONResponse(body, status_code=self.status, headers=self.headers)
 
 
-def unauthenticated(tenant: str) -> Refusal:
+def unauthenticated(login: str, tenant: str) -> Refusal:
     """401: no token at all."""
-    return _unsigned(
-        tenant, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing or not Bearer."
-    )
+    text = "Authentication failed. The 'Authorization' header is missing or not Bearer."
+    return _unsigned(login, tenant, "AuthenticationFailed", text)
 
 
-def bad_token(tenant: str) -> Refusal:
+def bad_token(login: str, tenant: str) -> Refusal:
     """401: a token that is not for here, not ours, or not in its time."""
-    return _unsigned(tenant, "InvalidAuthenticationToken", "The access token is invalid.")
+    return _unsigned(login, tenant, "InvalidAuthenticationToken", "The access token is invalid.")
 
 
-def wrong_tenant(given: str, wanted: str) -> Refusal:
+def wrong_tenant(login: str, wanted: str, issuers: tuple[str, str]) -> Refusal:
     """401: a token of another tenant than the subscription's."""
     return _unsigned(
+        login,
         wanted,
         "InvalidAuthenticationTokenTenant",
-        f"The access token is from the wrong issuer 'https://sts.windows.net/{given}/'. It must match the tenant "
-        f"'https://sts.windows.net/{wanted}/' associated with this subscription.",
+        f"The access token is from the wrong issuer '{issuers[0]}'. It must match the tenant '{issuers[1]}' associated "
+        "with this subscription.",
     )
 
 
-def _unsigned(tenant: str, code: str, message: str) -> Refusal:
-    challenge = f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant}", error="invalid_token"'
+def _unsigned(login: str, tenant: str, code: str, message: str) -> Refusal:
+    challenge = f'Bearer authorization_uri="https://{login}/{tenant}", error="invalid_token"'
     return Refusal(401, code, message, headers={"WWW-Authenticate": challenge})
 
 

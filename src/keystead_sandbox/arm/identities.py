@@ -6,7 +6,8 @@ from starlette.responses import JSONResponse, Response
 
 from keystead_sandbox.arm import errors, rules, state
 from keystead_sandbox.arm.call import GROUP, SUBSCRIPTION, Call, Row
-from keystead_sandbox.world import Identity, World
+from keystead_sandbox.resources import Identity
+from keystead_sandbox.world import World
 
 PROVIDER = r"/providers/microsoft\.managedidentity/userassignedidentities"
 IDENTITY = GROUP + PROVIDER + r"/(?P<identity>[^/]+)"

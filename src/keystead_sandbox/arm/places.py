@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from keystead_sandbox.arm import errors, rules, state
 from keystead_sandbox.arm.call import GROUP, SUBSCRIPTION, Call, Row
+from keystead_sandbox.clouds import CLOUDS, PUBLIC, Cloud, cloud_at
 from keystead_sandbox.world import World
 
 _VAULTS = r"/providers/microsoft\.keyvault/vaults"
@@ -79,7 +80,7 @@ class Places:
         if call.names.get("group"):
             rules.group(self._world, call.names["subscription"], call.names["group"])
         found = [each for each in self._world.vaults.values() if each.resource_id.lower().startswith(f"{scope}/")]
-        return JSONResponse({"value": [state.vault_body(each) for each in found]})
+        return JSONResponse({"value": [state.vault_body(each, call.cloud.vault_suffix) for each in found]})
 
     async def _vault(self, call: Call) -> Response:
         rules.check_form(call.version)
@@ -87,7 +88,7 @@ class Places:
         vault = self._world.vault(call.names["vault"])
         if vault is None or vault.resource_id.lower() != call.path.lower():
             raise errors.not_found("Microsoft.KeyVault/vaults", call.names["vault"], call.names["group"])
-        return JSONResponse(state.vault_body(vault))
+        return JSONResponse(state.vault_body(vault, call.cloud.vault_suffix))
 
     async def _register(self, call: Call) -> Response:
         """Providers are registered here; clients may ask for it all the same."""
@@ -100,21 +101,26 @@ class Places:
 
 
 def metadata(request: Request) -> Response:
-    """The cloud's endpoints, which ``az cloud register`` and others read without signing in."""
-    cloud = {
-        "name": "AzureCloud",
-        "portal": "https://portal.azure.com",
+    """The clouds' endpoints, which ``az cloud register`` and others read without signing in; the asked one first."""
+    asked = cloud_at(request.headers.get("host", "").lower().partition(":")[0])
+    described = [_described(cloud) for cloud in (asked, *(each for each in CLOUDS if each is not asked))]
+    # Older versions answer one object; from 2019-05-01 on, a list of clouds, unless 2022-09-01 asks for this one.
+    one = request.query_params.get("api-version", "") in ("2015-01-01", "2022-09-01")
+    return JSONResponse(described[0] if one else described)
+
+
+def _described(cloud: Cloud) -> dict[str, object]:
+    return {
+        "name": cloud.name,
+        "portal": cloud.portal,
         "authentication": {
-            "loginEndpoint": "https://login.microsoftonline.com/",
-            "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
+            "loginEndpoint": f"https://{cloud.login_host}/",
+            "audiences": [f"{cloud.classic}/", f"{cloud.arm_resource}/"],
             "tenant": "common",
             "identityProvider": "AAD",
         },
-        "resourceManager": "https://management.azure.com/",
-        "graphAudience": "https://graph.windows.net/",
-        "microsoftGraphResourceId": "https://graph.microsoft.com/",
-        "suffixes": {"keyVaultDns": "vault.azure.net", "storage": "core.windows.net"},
+        "resourceManager": f"{cloud.arm_resource}/",
+        "graphAudience": "https://graph.windows.net/" if cloud is PUBLIC else f"{cloud.graph}/",
+        "microsoftGraphResourceId": f"{cloud.graph}/",
+        "suffixes": {"keyVaultDns": cloud.vault_suffix[1:], "storage": cloud.storage_suffix},
     }
-    # Older versions answer one object; from 2019-05-01 on, a list of clouds, unless 2022-09-01 asks for this one.
-    one = request.query_params.get("api-version", "") in ("2015-01-01", "2022-09-01")
-    return JSONResponse(cloud if one else [cloud])

@@ -17,6 +17,7 @@ from keystead_sandbox.arm.call import SUBSCRIPTION, Call, Row
 from keystead_sandbox.arm.credentials import Credentials
 from keystead_sandbox.arm.identities import Identities
 from keystead_sandbox.arm.places import Places, metadata
+from keystead_sandbox.clouds import cloud_at
 from keystead_sandbox.entra.tokens import Caller, TokenAuthority
 from keystead_sandbox.world import World
 
@@ -67,12 +68,16 @@ class ArmApp:
         raise errors.Refusal(404, "InvalidResourceType", "The resource type could not be found by the sandbox.")
 
     def _caller(self, request: Request) -> Caller:
+        cloud = cloud_at(_host(request))
+        match = _SUBSCRIPTION.match(request.scope["path"])
+        asked = self._world.subscriptions.get(match["subscription"].lower()) if match is not None else None
+        tenant = asked.tenant_id if asked is not None else next(iter(self._world.tenants), "common")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise errors.unauthenticated(next(iter(self._world.tenants), "common"))
-        caller = self._authority.verify(token, rules.AUDIENCES)
+            raise errors.unauthenticated(cloud.login_host, tenant)
+        caller = self._authority.verify(token, (cloud.arm_resource, cloud.classic, rules.APPLICATION))
         if caller is None:
-            raise errors.bad_token(next(iter(self._world.tenants), "common"))
+            raise errors.bad_token(cloud.login_host, tenant)
         return caller
 
     def _admit(self, request: Request, caller: Caller, headers: dict[str, str]) -> None:
@@ -80,12 +85,14 @@ class ArmApp:
         match = _SUBSCRIPTION.match(request.scope["path"])
         if match is None:
             return
+        cloud = cloud_at(_host(request))
         subscription = self._world.subscriptions.get(match["subscription"].lower())
-        if subscription is None:
+        if subscription is None or not self._world.tenants[subscription.tenant_id].is_in(cloud):
             text = f"The subscription '{match['subscription']}' could not be found."
             raise errors.Refusal(404, "SubscriptionNotFound", text)
         if subscription.tenant_id != caller.tenant_id:
-            raise errors.wrong_tenant(caller.tenant_id, subscription.tenant_id)
+            issuers = caller.issuer, self._authority.issuer_of(subscription.tenant_id)
+            raise errors.wrong_tenant(cloud.login_host, subscription.tenant_id, issuers)
         headers.update(rules.take_request(self._world, subscription.id, caller, request.method))
 
     def _decorate(self, request: Request, response: Response) -> None:
@@ -104,3 +111,7 @@ class ArmApp:
                 "x-ms-routing-request-id": f"SANDBOX:{moment}:{number}",
             }
         )
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "").lower().partition(":")[0]

@@ -8,9 +8,10 @@ from typing import Any
 from keystead_sandbox.arm import errors
 from keystead_sandbox.buckets import Limit
 from keystead_sandbox.entra.tokens import Caller
-from keystead_sandbox.world import Identity, ResourceGroup, World
+from keystead_sandbox.resources import Identity, ResourceGroup
+from keystead_sandbox.world import World
 
-AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+APPLICATION = "797f4846-ba00-4fd7-ba43-dac1f8f63013"  # Resource Manager's own, which a token may be for too
 IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 CREDENTIALS = f"{IDENTITIES}/federatedIdentityCredentials"
 IDENTITY_VERSIONS = frozenset(

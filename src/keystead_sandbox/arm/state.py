@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from keystead_sandbox.resources import Credential, Identity, ResourceGroup, RoleAssignment, Subscription, Vault
 from keystead_sandbox.roles import Role
-from keystead_sandbox.world import Credential, Identity, ResourceGroup, RoleAssignment, Subscription, Vault, World
+from keystead_sandbox.world import World
 
 
 def identity_body(identity: Identity) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def group_body(group: ResourceGroup) -> dict[str, Any]:
     }
 
 
-def vault_body(vault: Vault) -> dict[str, Any]:
+def vault_body(vault: Vault, suffix: str) -> dict[str, Any]:
     return {
         "id": vault.resource_id,
         "name": vault.name,
@@ -67,7 +68,7 @@ def vault_body(vault: Vault) -> dict[str, Any]:
         "tags": {},
         "properties": {
             "tenantId": vault.tenant_id,
-            "vaultUri": f"https://{vault.name}.vault.azure.net/",
+            "vaultUri": f"https://{vault.name}{suffix}/",
             "accessPolicies": [],
             "enableRbacAuthorization": True,
             "enableSoftDelete": True,

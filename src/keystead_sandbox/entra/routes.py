@@ -17,14 +17,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from keystead_sandbox.clouds import CLOUDS, PUBLIC, cloud_at
 from keystead_sandbox.entra import rules
 from keystead_sandbox.entra.errors import RefusedError, wire
 from keystead_sandbox.entra.state import Directory, Fetch, Issuers
 from keystead_sandbox.entra.tokens import TokenAuthority
-from keystead_sandbox.world import Application, Identity, World
+from keystead_sandbox.resources import Application, Identity
+from keystead_sandbox.world import World
 
-_CACHE = "login.windows.net"
-_ALIASES = ("login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net")
+_KNOWN_HOSTS = frozenset(host for cloud in CLOUDS for host in cloud.login_aliases)
 _ANY_TENANT = ("common", "organizations")
 _VERSIONS = ("1.0", "1.1")
 _HEADERS = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -96,7 +97,7 @@ class _Entra:
             raise RefusedError(900144, parameter="api-version")
         endpoint = urlsplit(request.query_params.get("authorization_endpoint", ""))
         tenant = endpoint.path.strip("/").partition("/")[0]
-        known = (*_ALIASES, _host(request))
+        known = (*_KNOWN_HOSTS, _host(request))
         if endpoint.scheme != "https" or endpoint.netloc.lower() not in known or not tenant:
             raise RefusedError(50049)
         body: dict[str, object] = {
@@ -105,7 +106,12 @@ class _Entra:
         }
         if version != "1.0":
             body["metadata"] = [
-                {"preferred_network": _ALIASES[0], "preferred_cache": _CACHE, "aliases": list(_ALIASES)},
+                {
+                    "preferred_network": cloud.login_aliases[0],
+                    "preferred_cache": cloud.login_aliases[1],
+                    "aliases": list(cloud.login_aliases),
+                }
+                for cloud in CLOUDS
             ]
         return JSONResponse(body)
 
@@ -113,7 +119,7 @@ class _Entra:
         """A tenant's OpenID configuration; MSAL for Go insists on the authority's host in ``issuer``."""
         tenant = self._tenant(request, any_tenant=True)
         host = _host(request)
-        base = f"https://{host}/{tenant}"
+        base, cloud = f"https://{host}/{tenant}", cloud_at(host)
         return JSONResponse(
             {
                 "token_endpoint": f"{base}/oauth2/v2.0/token",
@@ -128,8 +134,8 @@ class _Entra:
                 "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
                 "tenant_region_scope": "EU",
-                "cloud_instance_name": "microsoftonline.com",
-                "msgraph_host": "graph.microsoft.com",
+                "cloud_instance_name": cloud.login_aliases[0].removeprefix("login."),
+                "msgraph_host": cloud.graph.removeprefix("https://"),
             }
         )
 
@@ -194,7 +200,10 @@ class _Entra:
 
     def _tenant(self, request: Request, *, any_tenant: bool = False) -> str:
         tenant = str(request.path_params["tenant"])
-        if tenant.lower() in self._world.tenants or (any_tenant and tenant.lower() in _ANY_TENANT):
+        known = self._world.tenants.get(tenant.lower())
+        if (known is not None and known.is_in(cloud_at(_host(request)))) or (
+            any_tenant and tenant.lower() in _ANY_TENANT
+        ):
             return tenant.lower()
         # Only what can be a tenant's name is quoted back.
         refused = RefusedError(90002, tenant=tenant if _TENANT_PATH.fullmatch(tenant) else "")
@@ -226,7 +235,7 @@ def _required(form: dict[str, str], name: str) -> str:
 
 
 def _host(request: Request) -> str:
-    return request.headers.get("host", _ALIASES[0]).lower().removesuffix(":443")
+    return request.headers.get("host", PUBLIC.login_host).lower().removesuffix(":443")
 
 
 def _correlation(request: Request) -> str:

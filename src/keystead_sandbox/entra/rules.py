@@ -19,22 +19,24 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from keystead_sandbox.clouds import CLOUDS
 from keystead_sandbox.entra.errors import RefusedError
-from keystead_sandbox.world import Credential
+from keystead_sandbox.resources import Credential
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST_LIFE = datetime.timedelta(hours=25)
 RESOURCES = frozenset(
     {
-        "https://management.azure.com",
-        "https://management.core.windows.net",
         "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager's application id
-        "https://vault.azure.net",
         "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault's application id
-        "https://graph.microsoft.com",
+        *(
+            resource
+            for cloud in CLOUDS
+            for resource in (cloud.arm_resource, cloud.classic, cloud.vault_resource, cloud.graph)
+        ),
     }
 )
-ENTRA_HOSTS = ("https://login.microsoftonline.com/", "https://sts.windows.net/", "https://login.windows.net/")
+ENTRA_HOSTS = tuple({f"https://{host}/" for cloud in CLOUDS for host in cloud.login_aliases} | {c.sts for c in CLOUDS})
 #: Refusals that say "the directory has no such record", and are remembered.
 NO_MATCH = frozenset({70025, 700211, 700213, 7002138})
 _HEADER_TYPES = ("JWT", "http://openid.net/specs/jwt/1.0")

@@ -20,7 +20,8 @@ from joserfc.jwk import RSAKey
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.entra.errors import RefusedError
 from keystead_sandbox.entra.rules import Assertion, signing_keys
-from keystead_sandbox.world import Application, Credential, Identity, World
+from keystead_sandbox.resources import Application, Credential, Identity
+from keystead_sandbox.world import World
 
 #: Fetches an issuer's document: status and body. It raises ``OSError`` when there is no answer.
 Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
@@ -35,12 +36,10 @@ class Directory:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._used: set[tuple[str, Credential]] = set()
-        self._refused: dict[tuple[str, str, str], tuple[tuple[Credential, ...], float]] = {}
 
     def view(self, principal: Identity | Application, assertion: Assertion) -> tuple[Credential, ...]:
         """What the directory shows to this exchange: now, or when it was last refused."""
-        entry = self._refused.get(_key(principal, assertion))
+        entry = self._world.directory.refused.get(_key(principal, assertion))
         if entry is not None and self._world.clock.now() < entry[1]:
             return entry[0]
         return self._visible(principal)
@@ -48,14 +47,14 @@ class Directory:
     def refuse(self, principal: Identity | Application, assertion: Assertion, view: tuple[Credential, ...]) -> None:
         """Remember that *view* led to a refusal, unless an entry still stands."""
         now, key = self._world.clock.now(), _key(principal, assertion)
-        entry = self._refused.get(key)
+        entry = self._world.directory.refused.get(key)
         if entry is None or now >= entry[1]:
             self._forget(now)
-            self._refused[key] = (view, now + self._world.rules.negative_cache)
+            self._world.directory.refused[key] = (view, now + self._world.rules.negative_cache)
 
     def use(self, principal: Identity | Application, credential: Credential) -> None:
         """Remember that *credential* was exchanged."""
-        self._used.add((principal.client_id, credential))
+        self._world.directory.used.add((principal.client_id, credential))
 
     def _visible(self, principal: Identity | Application) -> tuple[Credential, ...]:
         if isinstance(principal, Application):
@@ -69,12 +68,15 @@ class Directory:
         lingering = [
             credential
             for credential, deleted_at in principal.deleted
-            if now < deleted_at + rules.positive_cache and (principal.client_id, credential) in self._used
+            if now < deleted_at + rules.positive_cache
+            and (principal.client_id, credential) in self._world.directory.used
         ]
         return (*written, *lingering)
 
     def _forget(self, now: float) -> None:
-        self._refused = {key: entry for key, entry in self._refused.items() if now < entry[1]}
+        self._world.directory.refused = {
+            key: entry for key, entry in self._world.directory.refused.items() if now < entry[1]
+        }
 
 
 @dataclass(slots=True)

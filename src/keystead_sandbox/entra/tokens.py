@@ -20,9 +20,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from keystead_sandbox.entra.errors import digest_guid
-from keystead_sandbox.world import Application, Identity, World
-
-STS = "https://sts.windows.net/"
+from keystead_sandbox.resources import Application, Identity
+from keystead_sandbox.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class Caller:
     app_id: str
     tenant_id: str
     resource_id: str
+    issuer: str
 
     @property
     def name(self) -> str:
@@ -81,10 +81,18 @@ class TokenAuthority:
         self._kid = self._key.thumbprint()
         self._numbers = itertools.count(1)
 
-    def issue(self, principal: Identity | Application, audience: str, *, capabilities: Sequence[str] = ()) -> str:
-        """A token for *audience*, written as the client asked for it."""
+    def issue(
+        self,
+        principal: Identity | Application,
+        audience: str,
+        *,
+        capabilities: Sequence[str] = (),
+        machine: str = "",
+        certificate: bool = False,
+    ) -> str:
+        """A token for *audience*, written as the client asked for it; *machine* is where a managed identity runs."""
         now = int(self._world.clock.wall().timestamp())
-        issuer = f"{STS}{principal.tenant_id}/"
+        issuer = self.issuer_of(principal.tenant_id)
         object_id = principal.principal_id if isinstance(principal, Identity) else principal.object_id
         number = hashlib.sha256(f"{self._kid}/{next(self._numbers)}".encode()).hexdigest()
         claims: dict[str, Any] = {
@@ -96,7 +104,7 @@ class TokenAuthority:
             "aio": number[:44],
             "appid": principal.client_id,
             # How the client proved itself: 1 a secret, 2 an assertion (Entra docs: access token claims reference).
-            "appidacr": "2" if isinstance(principal, Identity) else "1",
+            "appidacr": "2" if certificate or isinstance(principal, Identity) else "1",
             "idp": issuer,
             "idtyp": "app",
             "oid": object_id,
@@ -110,6 +118,8 @@ class TokenAuthority:
             claims["xms_cc"] = list(capabilities)
         if isinstance(principal, Identity):
             claims["xms_mirid"] = principal.resource_id
+        if machine:
+            claims["xms_az_rid"] = machine
         return jwt.encode({"alg": "RS256", "x5t": self._kid, "kid": self._kid}, claims, self._key)
 
     def verify(self, token: str, audiences: Collection[str]) -> Caller | None:
@@ -129,7 +139,7 @@ class TokenAuthority:
         claims = _claims(token)
         tenants = [tenant_id] if tenant_id else list(self._world.tenants)
         # The issuer first: a token of another authority can have no valid signature of ours.
-        if claims.iss not in {f"{STS}{tenant}/" for tenant in tenants}:
+        if claims.iss not in {self.issuer_of(tenant) for tenant in tenants}:
             raise TokenRefusedError(Fault.ISSUER, claims.iss)
         try:
             jws.deserialize_compact(token, self._key, algorithms=["RS256"])
@@ -139,7 +149,11 @@ class TokenAuthority:
             raise TokenRefusedError(Fault.EXPIRED)
         if claims.aud.removesuffix("/") not in {audience.removesuffix("/") for audience in audiences}:
             raise TokenRefusedError(Fault.AUDIENCE, claims.aud)
-        return Caller(claims.oid, claims.appid, claims.tid, claims.xms_mirid)
+        return Caller(claims.oid, claims.appid, claims.tid, claims.xms_mirid, claims.iss)
+
+    def issuer_of(self, tenant_id: str) -> str:
+        """What tokens of this tenant name as their issuer."""
+        return f"{self._world.cloud_of(tenant_id).sts}{tenant_id}/"
 
     def jwks(self) -> dict[str, list[Mapping[str, object]]]:
         """The public key, as published."""

@@ -4,8 +4,8 @@ Codes and wordings follow "Azure Key Vault REST API error codes" and refusals qu
 quotes a secret's value or a token.
 """
 
-from keystead_sandbox.entra.tokens import STS, Caller
-from keystead_sandbox.world import Vault
+from keystead_sandbox.entra.tokens import Caller
+from keystead_sandbox.resources import Vault
 
 _HELP = "For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
 
@@ -85,7 +85,7 @@ def deleted_but_recoverable(name: str) -> RefusedError:
 
 def forbidden(caller: Caller, action: str, resource: str, vault: Vault) -> RefusedError:
     """No role of the caller allows the action."""
-    who = f"appid={caller.app_id};oid={caller.object_id};iss={STS}{caller.tenant_id}/"
+    who = f"appid={caller.app_id};oid={caller.object_id};iss={caller.issuer}"
     if caller.resource_id:
         who += f";xms_mirid={caller.resource_id}"
     lines = [

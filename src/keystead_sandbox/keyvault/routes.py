@@ -19,13 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keystead_sandbox.buckets import Limit
-from keystead_sandbox.entra.tokens import STS, Caller, Fault, TokenAuthority, TokenRefusedError
+from keystead_sandbox.clouds import cloud_at
+from keystead_sandbox.entra.tokens import Caller, Fault, TokenAuthority, TokenRefusedError
 from keystead_sandbox.keyvault import errors, rules
 from keystead_sandbox.keyvault.state import Secrets, trace
-from keystead_sandbox.world import Vault, World
+from keystead_sandbox.resources import Vault
+from keystead_sandbox.world import World
 
-_LOGIN = "https://login.microsoftonline.com"
-_RESOURCE = "https://vault.azure.net"
 _HTTPS_PORT = 443
 
 
@@ -83,9 +83,9 @@ class _KeyVault:
         async def answer(request: Request) -> Response:
             note = {"code": "", "caller": "", "detail": {}}
             request.state.note = note
-            vault = self._world.vault_of_host(_host(request))
+            vault, cloud = self._world.vault_of_host(_host(request)), cloud_at(_host(request))
             try:
-                if vault is None:
+                if vault is None or not self._world.tenants[vault.tenant_id].is_in(cloud):
                     raise errors.no_such_vault(_host(request))
                 response = await handler(self._admit(request, vault, action))
             except errors.RefusedError as refused:
@@ -95,7 +95,8 @@ class _KeyVault:
                     response.headers["Retry-After"] = str(refused.retry_after)
                 if refused.status == 401 and vault is not None:  # noqa: PLR2004 - HTTP's Unauthorized
                     response.headers["WWW-Authenticate"] = (
-                        f'Bearer authorization="{_LOGIN}/{vault.tenant_id}", resource="{_RESOURCE}"'
+                        f'Bearer authorization="https://{cloud.login_host}/{vault.tenant_id}",'
+                        f' resource="{cloud.vault_resource}"'
                     )
             self._decorate(request, response, vault)
             return response
@@ -121,16 +122,18 @@ class _KeyVault:
         return _Call(request, Secrets(self._world, vault, base), name, str(request.path_params.get("version", "")))
 
     def _caller(self, request: Request, vault: Vault) -> Caller:
+        cloud = cloud_at(_host(request))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise errors.unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
         try:
-            return self._authority.check(token.strip(), rules.AUDIENCES, vault.tenant_id)
+            return self._authority.check(token.strip(), (cloud.vault_resource, rules.APPLICATION), vault.tenant_id)
         except TokenRefusedError as refused:
             if refused.fault is Fault.AUDIENCE:
-                text = f"AKV10022: Invalid audience. Expected {_RESOURCE}, found: {refused.found}."
+                text = f"AKV10022: Invalid audience. Expected {cloud.vault_resource}, found: {refused.found}."
             elif refused.fault is Fault.ISSUER:
-                text = f"AKV10032: Invalid issuer. Expected one of {STS}{vault.tenant_id}/, found {refused.found}."
+                expected = self._authority.issuer_of(vault.tenant_id)
+                text = f"AKV10032: Invalid issuer. Expected one of {expected}, found {refused.found}."
             else:
                 # Key Vault's own wording for these is not known; the fault's name is ours.
                 text = f"Error validating token: {refused.fault}."

@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 from keystead_sandbox.keyvault import errors, rules
-from keystead_sandbox.world import DeletedSecret, SecretVersion, Vault, World
+from keystead_sandbox.resources import DeletedSecret, SecretVersion, Vault
+from keystead_sandbox.world import World
 
 
 class Secrets:

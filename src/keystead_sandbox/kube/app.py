@@ -79,7 +79,7 @@ class Cluster:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        record = _Record(self._journal, request, self._clock.now())
+        record = _Record(self._journal, request, self._clock)
         try:
             response = await self._handle(request, record)
 
@@ -133,10 +133,11 @@ class Cluster:
 class _Record:
     """What the journal is told of one request: never a body, an impersonated name only as the caller."""
 
-    def __init__(self, journal: Journal | None, request: Request, began: float) -> None:
+    def __init__(self, journal: Journal | None, request: Request, clock: Clock) -> None:
         self._journal = journal
         self._request = request
-        self._began = began
+        self._clock = clock
+        self._began = clock.now()
         self.caller = ""
         self.code = ""
         self.status = 0
@@ -153,5 +154,5 @@ class _Record:
             status=self.status,
             code=self.code,
             caller=self.caller,
-            at=self._began,
+            seconds=self._clock.now() - self._began,
         )

@@ -1,0 +1,1 @@
+"""The instance metadata service's token endpoint, for managed identities."""
