@@ -45,6 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     vault_capacity: float = 4000.0  # transactions of one vault
     vault_refill: float = 400.0
     page_size: int = 100
+    combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
 
 
@@ -56,6 +57,9 @@ class Tenant:
     name: str
     #: The one cloud that the tenant is in; in all of them when empty (see :mod:`keystead_sandbox.clouds`).
     cloud: str = ""
+    #: Whether federated credentials may be used at all, and of which issuers (of any when None).
+    federation: bool = True
+    allowed_issuers: tuple[str, ...] | None = None
 
     def is_in(self, cloud: Cloud) -> bool:
         """Whether *cloud* knows this tenant."""
@@ -86,13 +90,15 @@ class ResourceGroup:
 
 @dataclass(slots=True)
 class Application:
-    """A service principal that signs in with a client secret."""
+    """A service principal that signs in with a client secret, or with the key of a certificate."""
 
     client_id: str
     object_id: str
     tenant_id: str
     secret: str = field(repr=False)
     name: str = ""
+    #: Certificates in PEM, without keys.
+    certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,23 @@ class Credential:
     subject: str
     audience: str
     written_at: float
+    #: A flexible credential's, in place of the subject.
+    expression: str = ""
+
+    @property
+    def trust(self) -> "Trust":
+        """What it trusts, whatever it is called."""
+        return Trust(self.issuer, self.subject, self.audience, self.expression)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose tokens a credential accepts."""
+
+    issuer: str
+    subject: str
+    audience: str
+    expression: str = ""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 import msgspec
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
@@ -45,6 +47,8 @@ class TenantSeed(_Part):
     id: str
     name: str = "sandbox"
     cloud: Literal["", "AzureCloud", "AzureChinaCloud", "AzureUSGovernment"] = ""
+    federation: bool = True
+    allowed_issuers: tuple[str, ...] | None = None
 
 
 class SubscriptionSeed(_Part):
@@ -62,10 +66,11 @@ class GroupSeed(_Part):
 
 
 class ApplicationSeed(_Part):
-    """A service principal with a client secret."""
+    """A service principal with a client secret, certificates (PEM, without their keys), or both."""
 
     client_id: str
-    secret: str
+    secret: str = ""
+    certificates: tuple[str, ...] = ()
     tenant: str = ""
     name: str = ""
 
@@ -164,7 +169,8 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     check(seed)
     world = World(clock, journal, seed.rules)
     for tenant in seed.tenants:
-        world.add_tenant(tenant.id, tenant.name, tenant.cloud)
+        made = world.add_tenant(tenant.id, tenant.name, tenant.cloud)
+        made.federation, made.allowed_issuers = tenant.federation, tenant.allowed_issuers
     if not world.tenants:
         world.add_tenant()
     for subscription in seed.subscriptions:
@@ -174,9 +180,10 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for group in seed.resource_groups:
         world.add_group(group.id.split("/")[4], group.location, group.id.split("/")[2])
     for application in seed.applications:
-        world.add_application(
+        added = world.add_application(
             application.name, secret=application.secret, client_id=application.client_id, tenant_id=application.tenant
         )
+        added.certificates = application.certificates
     if not seed.resource_groups:
         world.add_group(DEFAULT_GROUP)
     for identity in seed.identities:
@@ -223,6 +230,16 @@ def _problems(seed: Seed) -> Iterator[tuple[str, str]]:
         for number, tenant in enumerate(given):
             if tenant and tenant.lower() not in tenants:
                 yield f"$.{part}[{number}].tenant", f"{tenant} is not in tenants. Add it there, or leave the field out."
+    for number, application in enumerate(seed.applications):
+        place = f"$.applications[{number}]"
+        if not application.secret and not application.certificates:
+            yield place, "the application has no way to sign in. Give it a secret, or certificates."
+        for which, pem in enumerate(application.certificates):
+            if not _is_certificate(pem):
+                yield (
+                    f"{place}.certificates[{which}]",
+                    "is no RSA certificate in PEM. Give the certificate, not its key.",
+                )
     placed: dict[str, Sequence[GroupSeed | IdentitySeed | VaultSeed]] = {
         "resourceGroups": seed.resource_groups,
         "identities": seed.identities,
@@ -258,6 +275,13 @@ def _explained(problem: str, place: str) -> str:
     if "matching regex" in problem:
         return f"is not {_IDS[name]}"
     return f"{problem}. Known fields: {', '.join(_names(_KINDS.get(name, Seed)))}."
+
+
+def _is_certificate(pem: str) -> bool:
+    try:
+        return isinstance(x509.load_pem_x509_certificate(pem.encode()).public_key(), RSAPublicKey)
+    except ValueError:
+        return False
 
 
 def _names(kind: type[msgspec.Struct]) -> list[str]:

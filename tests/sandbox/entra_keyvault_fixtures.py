@@ -1,6 +1,7 @@
 """A world with one cluster, one identity and one vault, served in-process on virtual time."""
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import json
@@ -9,6 +10,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -57,13 +61,13 @@ class Cluster:
         keys = [{**KEYS[kid].as_dict(private=False), "kid": kid, "use": "sig"} for kid in self.published]
         return self.status, json.dumps({"keys": keys}).encode()
 
-    def claims(self, **changed: object) -> dict[str, Any]:
+    def claims(self, **changed: Any) -> dict[str, Any]:
         now = int(self.clock.wall().timestamp())
         claims = {"iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 3600}
         return {name: value for name, value in {**claims, **changed}.items() if value is not None}
 
     def token(
-        self, *, kid: str = "k1", signed_by: str = "", header: dict[str, Any] | None = None, **changed: object
+        self, *, kid: str = "k1", signed_by: str = "", header: dict[str, Any] | None = None, **changed: Any
     ) -> str:
         # Like the API server's: no "typ".
         head = {"alg": "RS256", "kid": kid, **(header or {})}
@@ -134,6 +138,45 @@ def code_of(response: httpx2.Response) -> int:
     codes = response.json()["error_codes"]
     assert len(codes) == 1
     return int(codes[0])
+
+
+def certificate_of(key: str, now: datetime.datetime, *, days: int = 30) -> x509.Certificate:
+    """A certificate that signs itself, for one of the keys."""
+    private = KEYS[key].private_key
+    assert private is not None
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "owner")])
+    builder = x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=private.public_key())
+    begin = now - datetime.timedelta(days=60)
+    return (
+        builder.serial_number(7)
+        .not_valid_before(begin)
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .sign(private, hashes.SHA256())
+    )
+
+
+def pem_of(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def certified(
+    cloud: Cloud, certificate: x509.Certificate, *, signed_by: str = "k1", algorithm: str = "RS256", **changed: Any
+) -> str:
+    """An assertion that the application signs itself."""
+    client = cloud.application.client_id
+    digest = certificate.fingerprint(hashes.SHA1())  # noqa: S303 - the header "x5t" is SHA-1
+    header = {"alg": algorithm, "x5t": base64.urlsafe_b64encode(digest).decode().rstrip("=")}
+    if algorithm == "PS256":
+        digest = certificate.fingerprint(hashes.SHA256())
+        header = {"alg": algorithm, "x5t#S256": base64.urlsafe_b64encode(digest).decode().rstrip("=")}
+    own: dict[str, Any] = {
+        "iss": client,
+        "sub": client,
+        "aud": f"https://{LOGIN}/{cloud.tenant}/oauth2/v2.0/token",
+        "jti": "1",
+    }
+    claims = cloud.cluster.claims(**{**own, **changed})
+    return jwt.encode(header, claims, KEYS[signed_by], algorithms=["RS256", "PS256"])
 
 
 @contextlib.contextmanager

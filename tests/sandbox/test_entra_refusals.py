@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 
 from keystead_sandbox.entra.errors import CODES
-from keystead_sandbox.resources import AUDIENCE
+from keystead_sandbox.resources import AUDIENCE, Credential, Rules
 from sandbox import entra_keyvault_fixtures
 from sandbox.entra_keyvault_fixtures import (
     CLIENT_SECRET,
@@ -21,7 +21,10 @@ from sandbox.entra_keyvault_fixtures import (
     SUBJECT,
     VAULT_SCOPE,
     Cloud,
+    certificate_of,
+    certified,
     code_of,
+    pem_of,
 )
 
 cloud = entra_keyvault_fixtures.cloud
@@ -55,7 +58,7 @@ async def _issuer_status(cloud: Cloud) -> httpx2.Response:
     return await _assertion(cloud)
 
 
-async def _documents(cloud: Cloud, **changed: object) -> httpx2.Response:
+async def _documents(cloud: Cloud, **changed: Any) -> httpx2.Response:
     cloud.cluster.document.update(changed)
     return await _assertion(cloud)
 
@@ -95,6 +98,33 @@ async def _other_tenant(cloud: Cloud) -> httpx2.Response:
 async def _instance(cloud: Cloud, endpoint: str) -> httpx2.Response:
     query = {"api-version": "1.1", "authorization_endpoint": endpoint}
     return await cloud.entra.get("/common/discovery/instance", params=query)
+
+
+async def _flexible(cloud: Cloud, expression: str, **changed: Any) -> httpx2.Response:
+    cloud.identity.credentials["f"] = Credential("f", ISSUER, "", AUDIENCE, -1000, expression)
+    return await cloud.post(client_assertion=cloud.cluster.token(**changed))
+
+
+async def _combined(cloud: Cloud, issuer: str) -> httpx2.Response:
+    cloud.world.rules = Rules(combined_refusals=True)
+    return await _elsewhere(cloud, issuer)
+
+
+async def _restricted(
+    cloud: Cloud, *, federation: bool = True, issuers: tuple[str, ...] | None = None
+) -> httpx2.Response:
+    tenant = cloud.world.tenants[cloud.tenant]
+    tenant.federation, tenant.allowed_issuers = federation, issuers
+    return await _assertion(cloud)
+
+
+async def _certified(
+    cloud: Cloud, *, registered: bool = True, signed_by: str = "k1", days: int = 30, **changed: Any
+) -> httpx2.Response:
+    certificate = certificate_of("k1", cloud.clock.wall(), days=days)
+    cloud.application.certificates = (pem_of(certificate),) if registered else ()
+    token = certified(cloud, certificate, signed_by=signed_by, **changed)
+    return await cloud.post(client_id=cloud.application.client_id, client_assertion=token)
 
 
 def _signed(cloud: Cloud, header: dict[str, str]) -> str:
@@ -139,7 +169,7 @@ CASES: dict[str, tuple[int, Ask]] = {
     "an issuer in another case": (700211, lambda c: _elsewhere(c, ISSUER.upper())),
     "a token of Entra's own": (700222, lambda c: _assertion(c, iss=f"https://sts.windows.net/{c.tenant}/")),
     "an issuer that is down": (50166, _issuer_down),
-    "an issuer that refuses": (50166, _issuer_status),
+    "an issuer that refuses": (90061, _issuer_status),
     "a document of another issuer": (501661, lambda c: _documents(c, issuer=ISSUER.removesuffix("/"))),
     "a document without keys": (501661, lambda c: _documents(c, jwks_uri="")),
     "a document with an empty endpoint": (501661, lambda c: _documents(c, authorization_endpoint="")),
@@ -170,6 +200,17 @@ CASES: dict[str, tuple[int, Ask]] = {
         lambda c: _scope(c, "https://vault.azure.net/.default https://graph.microsoft.com/.default"),
     ),
     "an unknown resource": (500011, lambda c: _scope(c, "https://vault.example.test/.default")),
+    "a subject that no expression matches": (7002131, lambda c: _flexible(c, "claims['sub'] eq 'nobody'")),
+    "an audience of an expression": (7002121, lambda c: _flexible(c, "claims['sub'] matches '*'", aud="nobody")),
+    "an issuer, when refusals are one": (70021, lambda c: _combined(c, "https://else.test/")),
+    "a tenant without federation": (700223, lambda c: _restricted(c, federation=False)),
+    "a tenant that trusts other issuers": (700238, lambda c: _restricted(c, issuers=("https://else.test/",))),
+    "a certificate that is not registered": (700027, lambda c: _certified(c, registered=False)),
+    "a certificate's assertion by another key": (700027, lambda c: _certified(c, signed_by="k2")),
+    "a certificate's assertion about another": (700021, lambda c: _certified(c, sub="another")),
+    "a certificate's assertion for another": (700023, lambda c: _certified(c, aud="https://else.test/")),
+    "a certificate's assertion too late": (700024, lambda c: _certified(c, exp=int(c.clock.wall().timestamp()))),
+    "a certificate out of its time": (1000502, lambda c: _certified(c, days=-1)),
     "a foreign authority": (50049, lambda c: _instance(c, "https://login.example.test/t/oauth2/v2.0/authorize")),
 }
 

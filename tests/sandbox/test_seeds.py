@@ -109,7 +109,17 @@ BAD = {
     "an unknown rule": (WHOLE.replace("writeHold", "writehold"), "  writehold", "Known fields: propagation"),
     "a rule that is no number": (WHOLE.replace("propagation: 5", "propagation: soon"), "  propagation", "`float`"),
     "an unknown field": (WHOLE.replace("  credentials:", "  credential:"), "  credential:", "id, clientId, location"),
-    "a missing field": (WHOLE.replace(f"  secret: {PLANTED}\n", ""), "- clientId", "missing required field `secret`"),
+    "no way to sign in": (
+        WHOLE.replace(f"  secret: {PLANTED}\n", ""),
+        "- clientId",
+        "Give it a secret, or certificates",
+    ),
+    "a certificate that is none": (
+        WHOLE.replace(f"  secret: {PLANTED}\n", f"  certificates: [{PLANTED}]\n"),
+        "  certificates",
+        "no RSA certificate in PEM",
+    ),
+    "a missing field": (WHOLE.replace("- clientId", "- name"), "- name", "missing required field `clientId`"),
     "an identity that is a vault": (
         WHOLE.replace(f"- id: {WRITER}", f"- id: {VAULT}x"),
         f"- id: {VAULT}x",

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from keystead_sandbox.arm import errors, rules, state
 from keystead_sandbox.arm.call import Call, Row
 from keystead_sandbox.arm.identities import IDENTITY
-from keystead_sandbox.resources import Credential, Identity
+from keystead_sandbox.resources import Credential, Identity, Trust
 from keystead_sandbox.world import World
 
 _ALL = IDENTITY + r"/federatedidentitycredentials"
@@ -53,7 +53,7 @@ class Credentials:
         identity = self._parent(call, "read")
         size, start = rules.page(call.request.query_params, self._world.rules.page_size)
         rules.take_turn(self._world, identity, "list")
-        held = [state.credential_body(identity, each) for each in identity.credentials.values()]
+        held = [state.credential_body(identity, each, call.version) for each in identity.credentials.values()]
         page: dict[str, Any] = {"value": held[start : start + size]}
         if start + size < len(held):
             page["nextLink"] = (
@@ -68,13 +68,13 @@ class Credentials:
         held = identity.credentials.get(call.names["name"].lower())
         if held is None:
             raise errors.no_credential(call.names["name"], identity)
-        return JSONResponse(state.credential_body(identity, held))
+        return JSONResponse(state.credential_body(identity, held, call.version))
 
     async def _put(self, call: Call) -> Response:
         identity = self._parent(call, "write")
-        trust = rules.trust_of(call.names["name"], await call.body())
-        call.tell(credential=call.names["name"], issuer=trust[0], subject=trust[1])
-        return await self._alone(identity, self._write(identity, call.names["name"], trust))
+        trust = rules.trust_of(call.names["name"], await call.body(), call.version)
+        call.tell(credential=call.names["name"], issuer=trust.issuer, subject=trust.subject)
+        return await self._alone(identity, self._write(identity, call.names["name"], trust, call.version))
 
     async def _delete(self, call: Call) -> Response:
         identity = self._parent(call, "delete")
@@ -105,17 +105,19 @@ class Credentials:
         task.add_done_callback(done)
         return await asyncio.shield(task)
 
-    async def _write(self, identity: Identity, name: str, trust: tuple[str, str, str]) -> Response:
+    async def _write(self, identity: Identity, name: str, trust: Trust, version: str) -> Response:
         rules.check_place(self._world, identity, name, trust)
         await self._world.clock.sleep(self._world.rules.write_hold)
         old = identity.credentials.get(name.lower())
         # The same again is no change: exchanges that found it go on finding it.
-        if old is not None and (old.issuer, old.subject, old.audience) == trust:
-            return JSONResponse(state.credential_body(identity, old))
+        if old is not None and old.trust == trust:
+            return JSONResponse(state.credential_body(identity, old, version))
         now = self._world.clock.now()
-        new = Credential(name if old is None else old.name, *trust, written_at=now)
+        new = Credential(
+            name if old is None else old.name, trust.issuer, trust.subject, trust.audience, now, trust.expression
+        )
         identity.credentials[name.lower()] = new
-        body = state.credential_body(identity, new)
+        body = state.credential_body(identity, new, version)
         if old is not None:
             identity.deleted.append((old, now))  # what it trusted before lingers, like a deleted credential
             return JSONResponse(body)

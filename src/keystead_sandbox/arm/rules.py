@@ -5,10 +5,11 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from keystead_sandbox import expressions
 from keystead_sandbox.arm import errors
 from keystead_sandbox.buckets import Limit
 from keystead_sandbox.entra.tokens import Caller
-from keystead_sandbox.resources import Identity, ResourceGroup
+from keystead_sandbox.resources import Identity, ResourceGroup, Trust
 from keystead_sandbox.world import World
 
 APPLICATION = "797f4846-ba00-4fd7-ba43-dac1f8f63013"  # Resource Manager's own, which a token may be for too
@@ -28,6 +29,8 @@ IDENTITY_VERSIONS = frozenset(
         "2026-05-31",
     }
 )
+FLEXIBLE_VERSIONS = frozenset({"2025-01-31-preview", "2025-05-31-preview"})
+"""Those with ``claimsMatchingExpression``; the stable versions of 2026 have it no more."""
 CREDENTIAL_VERSIONS = IDENTITY_VERSIONS - {"2018-11-30", "2021-09-30-preview"}
 """Of the REST specification's folders; the first with credentials is 2022-01-31-preview."""
 
@@ -93,31 +96,49 @@ def check_identity_name(name: str) -> None:
         raise errors.bad_request(f"The resource name '{name}' is not valid.")
 
 
-def trust_of(name: str, body: Any) -> tuple[str, str, str]:
-    """Issuer, subject and audience of a credential's body, if it makes sense."""
+def trust_of(name: str, body: Any, version: str) -> Trust:
+    """What a credential of this body trusts, if it makes sense."""
     if not _NAME.fullmatch(name):
         raise errors.bad_request(f"Federated Identity Credential name '{name}' is invalid.")
     properties = body.get("properties") if isinstance(body, dict) else None
     if not isinstance(properties, dict) or not properties:
         raise errors.bad_request("Federated Identity Credential from HTTP body has empty properties")
+    expression = _expression(properties) if version in FLEXIBLE_VERSIONS else ""
     issuer, subject, audiences = (properties.get(each) for each in ("issuer", "subject", "audiences"))
-    if not issuer or not subject or not audiences:
+    if expression and subject:
+        raise errors.bad_request("Federated Identity Credential must specify 'subject' or 'claimsMatchingExpression'.")
+    if not issuer or not (subject or expression) or not audiences:
         raise errors.bad_request(
             "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and "
             "'audience'."
         )
     if not isinstance(audiences, list) or len(audiences) != 1:
         raise errors.bad_request("Federated identity credentials must have exactly one audience.")
-    for value in (issuer, subject, audiences[0]):
+    for value in (issuer, subject or "", audiences[0]):
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise errors.bad_request(f"Issuer, subject and audience must be texts of at most {_LONGEST} characters.")
-    return str(issuer), str(subject), str(audiences[0])
+    return Trust(str(issuer), str(subject or ""), str(audiences[0]), expression)
 
 
-def check_place(world: World, identity: Identity, name: str, trust: tuple[str, str, str]) -> None:
+def _expression(properties: dict[str, Any]) -> str:
+    given = properties.get("claimsMatchingExpression")
+    if given is None:
+        return ""
+    value = given.get("value") if isinstance(given, dict) else None
+    if not isinstance(value, str) or given.get("languageVersion") != 1:
+        raise errors.bad_request("'claimsMatchingExpression' must have a 'value' and the 'languageVersion' 1.")
+    try:
+        expressions.parse(value)
+    except ValueError as error:
+        raise errors.bad_request(f"The value of 'claimsMatchingExpression' is not valid: {error}.") from None
+    return value
+
+
+def check_place(world: World, identity: Identity, name: str, trust: Trust) -> None:
     """Twenty at most, and issuer and subject once on an identity."""
+    wanted = (trust.issuer, trust.subject, trust.expression)
     for key, held in identity.credentials.items():
-        if key != name.lower() and (held.issuer, held.subject) == trust[:2]:
+        if key != name.lower() and (held.issuer, held.subject, held.expression) == wanted:
             raise errors.taken()
     if name.lower() not in identity.credentials and len(identity.credentials) >= world.rules.credential_limit:
         raise errors.too_many()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keystead_sandbox.arm.rules import FLEXIBLE_VERSIONS
 from keystead_sandbox.resources import Credential, Identity, ResourceGroup, RoleAssignment, Subscription, Vault
 from keystead_sandbox.roles import Role
 from keystead_sandbox.world import World
@@ -23,16 +24,18 @@ def identity_body(identity: Identity) -> dict[str, Any]:
     }
 
 
-def credential_body(identity: Identity, credential: Credential) -> dict[str, Any]:
+def credential_body(identity: Identity, credential: Credential, version: str) -> dict[str, Any]:
+    """A credential; a flexible one has no subject, and its expression is shown by the versions that know it."""
+    properties: dict[str, Any] = {"issuer": credential.issuer, "audiences": [credential.audience]}
+    if not credential.expression:
+        properties["subject"] = credential.subject
+    elif version in FLEXIBLE_VERSIONS:
+        properties["claimsMatchingExpression"] = {"value": credential.expression, "languageVersion": 1}
     return {
         "id": f"{identity.resource_id}/federatedIdentityCredentials/{credential.name}",
         "name": credential.name,
         "type": "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
-        "properties": {
-            "issuer": credential.issuer,
-            "subject": credential.subject,
-            "audiences": [credential.audience],
-        },
+        "properties": properties,
     }
 
 

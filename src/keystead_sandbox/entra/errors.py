@@ -3,8 +3,8 @@
 - Statuses, OAuth errors and wordings follow what Entra answers: "Microsoft Entra authentication and authorization
   error codes", the Azure workload identity troubleshooting page, and refusals quoted in public reports. Clients must
   decide by ``error_codes``; Entra's documentation promises nothing about the texts.
-- Every row here is produced by some request. Codes that Entra no longer answers (70021, 90061) or that need what the
-  sandbox does not have (7002121 and 7002131: flexible credentials; 700223 and 700238: tenant restrictions) are absent.
+- Every row here is produced by some request. 70021 is what Entra answered before the codes were told apart; a rule
+  brings it back. When exactly 90061 is answered, and the words of 700223 and 700238, are inferred.
 - A refusal quotes what the client claimed (issuer, subject, audience), never an assertion or a secret.
 """
 
@@ -15,6 +15,10 @@ from dataclasses import dataclass
 
 _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
 _FEDERATION_OLD = "https://docs.microsoft.com/azure/active-directory/develop/workload-identity-federation"
+_CERTIFICATES = (
+    "Review the documentation at"
+    " https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials ."
+)
 _CHECK = "Check your federated identity credential Subject, Audience and Issuer against the presented assertion."
 _NO_MATCH = "No matching federated identity record found for presented assertion"
 
@@ -39,6 +43,12 @@ CODES: dict[int, Row] = {
         "The provided request must include a 'scope' input parameter. The provided value for the input parameter"
         " 'scope' is not valid. The scope {scope} is not valid.",
     ),
+    70021: Row(
+        401,
+        "invalid_client",
+        f"{_NO_MATCH}. Assertion Issuer: '{{issuer}}'. Assertion Subject: '{{subject}}'. Assertion Audience:"
+        f" '{{audience}}'. {_FEDERATION_OLD}",
+    ),
     70023: Row(
         400,
         "invalid_request",
@@ -55,6 +65,7 @@ CODES: dict[int, Row] = {
         " correct cloud. Check with your subscription administrator, this may happen if there are no active"
         " subscriptions for the tenant.",
     ),
+    90061: Row(400, "invalid_request", "Request to External OIDC endpoint failed."),
     500011: Row(
         400,
         "invalid_resource",
@@ -70,12 +81,17 @@ CODES: dict[int, Row] = {
         " application has not been installed by the administrator of the tenant or consented to by any user in the"
         " tenant. You may have sent your authentication request to the wrong tenant.",
     ),
+    700021: Row(
+        401,
+        "invalid_client",
+        f"Client assertion application identifier doesn't match 'client_id' parameter. {_CERTIFICATES}",
+    ),
+    700023: Row(401, "invalid_client", f"Client assertion audience claim does not match Realm issuer. {_CERTIFICATES}"),
     700024: Row(
         401,
         "invalid_client",
         "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {begins},"
-        " expiry time of assertion {ends}. Review the documentation at"
-        " https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
+        f" expiry time of assertion {{ends}}. {_CERTIFICATES}",
     ),
     700027: Row(401, "invalid_client", "Client assertion contains an invalid signature. [Reason - {reason}]"),
     700211: Row(
@@ -97,7 +113,16 @@ CODES: dict[int, Row] = {
     700222: Row(
         400, "invalid_request", "AAD-issued tokens may not be used for federated identity flows: issuer '{issuer}'."
     ),
+    700223: Row(
+        400, "invalid_request", "The tenant '{tenant}' does not allow sign-in with federated identity credentials."
+    ),
+    700238: Row(
+        400,
+        "invalid_request",
+        "The tenant '{tenant}' does not allow federated identity credentials of the issuer '{issuer}'.",
+    ),
     900144: Row(400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."),
+    1000502: Row(401, "invalid_client", "The provided certificate is not within its specified validity period."),
     5002727: Row(
         400,
         "invalid_request",
@@ -113,6 +138,18 @@ CODES: dict[int, Row] = {
         401,
         "invalid_client",
         "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    ),
+    7002121: Row(
+        401,
+        "invalid_client",
+        f"{_NO_MATCH} audience '{{audience}}', or no federated identity credential expression matched. {_CHECK}"
+        f" {_FEDERATION}",
+    ),
+    7002131: Row(
+        401,
+        "invalid_client",
+        f"{_NO_MATCH} subject '{{subject}}', or no federated identity credential expression matched. {_CHECK}"
+        f" {_FEDERATION}",
     ),
     7002138: Row(
         401,

@@ -158,8 +158,9 @@ class _Entra:
         principal = self._principal(client_id, tenant)
         scope = _required(form, "scope")
         if form.get("client_assertion") and form.get("client_assertion_type") == rules.ASSERTION_TYPE:
-            await self._exchange(request, principal, form["client_assertion"])
+            certificate = await self._prove(request, principal, form["client_assertion"])
         elif form.get("client_secret"):
+            certificate = False
             _check_secret(principal, form["client_secret"])
         else:
             raise RefusedError(7000218)
@@ -173,14 +174,36 @@ class _Entra:
                 "expires_in": lifetime,
                 "ext_expires_in": lifetime,
                 "access_token": self._authority.issue(
-                    principal, audience, capabilities=rules.capabilities_of(form.get("claims", ""))
+                    principal,
+                    audience,
+                    capabilities=rules.capabilities_of(form.get("claims", "")),
+                    certificate=certificate,
                 ),
             }
         )
 
-    async def _exchange(self, request: Request, principal: Identity | Application, text: str) -> None:
-        """Accept the assertion as *principal*'s proof, or refuse."""
+    async def _prove(self, request: Request, principal: Identity | Application, text: str) -> bool:
+        """Accept the assertion as *principal*'s proof, or refuse; whether a certificate's key had signed it."""
         assertion = rules.read_assertion(text)
+        own = isinstance(principal, Application) and assertion.issuer.lower() == principal.client_id
+        if isinstance(principal, Application) and own:
+            base = f"https://{_host(request)}/{principal.tenant_id}"
+            rules.check_certificate(
+                text,
+                assertion,
+                principal.certificates,
+                endpoints=(f"{base}/oauth2/v2.0/token", f"{base}/oauth2/token", f"{base}/v2.0", base),
+                now=self._world.clock.wall(),
+            )
+        else:
+            await self._exchange(request, principal, text, assertion)
+        return own
+
+    async def _exchange(
+        self, request: Request, principal: Identity | Application, text: str, assertion: rules.Assertion
+    ) -> None:
+        """Accept another issuer's token, when a federated credential trusts it."""
+        rules.check_tenant(assertion, self._world.tenants[principal.tenant_id])
         request.state.note["detail"].update(
             issuer=assertion.issuer[:_LONGEST_FIELD], subject=assertion.subject[:_LONGEST_FIELD]
         )
@@ -195,6 +218,8 @@ class _Entra:
         except RefusedError as refused:
             if refused.code in rules.NO_MATCH:
                 self._directory.refuse(principal, assertion, view)
+            if self._world.rules.combined_refusals and refused.code in rules.TOLD_APART:
+                raise rules.combined(assertion) from None
             raise
         self._directory.use(principal, credential)
 

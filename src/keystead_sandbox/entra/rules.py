@@ -8,20 +8,26 @@
 - Only RS256 is accepted, whatever the issuer publishes.
 """
 
+import base64
+import binascii
 import datetime
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from keystead_sandbox import expressions
 from keystead_sandbox.clouds import CLOUDS
 from keystead_sandbox.entra.errors import RefusedError
-from keystead_sandbox.resources import Credential
+from keystead_sandbox.resources import Credential, Tenant
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST_LIFE = datetime.timedelta(hours=25)
@@ -38,7 +44,9 @@ RESOURCES = frozenset(
 )
 ENTRA_HOSTS = tuple({f"https://{host}/" for cloud in CLOUDS for host in cloud.login_aliases} | {c.sts for c in CLOUDS})
 #: Refusals that say "the directory has no such record", and are remembered.
-NO_MATCH = frozenset({70025, 700211, 700213, 7002138})
+NO_MATCH = frozenset({70025, 700211, 700213, 7002131, 7002138})
+#: Refusals that were one until 2023.
+TOLD_APART = frozenset({700211, 700212, 700213, 7002138})
 _HEADER_TYPES = ("JWT", "http://openid.net/specs/jwt/1.0")
 _FEWEST_BITS = 2048  # Entra takes no weaker RSA key (Entra docs: certificate credentials)
 _SUFFIX = "/.default"
@@ -59,6 +67,9 @@ class Assertion:
     not_before: float
     expires: float
     issued: float | None
+    claims: Mapping[str, Any]
+    #: Of the certificate that signed it, in hexadecimal and upper case; empty unless it names one.
+    thumbprint: str
 
 
 def read_assertion(text: str) -> Assertion:
@@ -92,13 +103,23 @@ def read_assertion(text: str) -> Assertion:
         not_before=_number(claims, "nbf") or 0.0,
         expires=expires,
         issued=_number(claims, "iat"),
+        claims=claims,
+        thumbprint=_thumbprint(header),
     )
+
+
+def check_tenant(assertion: Assertion, tenant: Tenant) -> None:
+    """Whether the tenant lets this issuer's tokens be exchanged at all."""
+    if assertion.issuer.startswith(ENTRA_HOSTS):
+        raise RefusedError(700222, issuer=assertion.issuer)
+    if not tenant.federation:
+        raise RefusedError(700223, tenant=tenant.id)
+    if tenant.allowed_issuers is not None and assertion.issuer not in tenant.allowed_issuers:
+        raise RefusedError(700238, tenant=tenant.id, issuer=assertion.issuer)
 
 
 def match_issuer(assertion: Assertion, view: Sequence[Credential], *, client_id: str, name: str) -> list[Credential]:
     """The credentials of *view* that trust the assertion's issuer; there is at least one."""
-    if assertion.issuer.startswith(ENTRA_HOSTS):
-        raise RefusedError(700222, issuer=assertion.issuer)
     if not view:
         raise RefusedError(70025, client_id=client_id, name=name)
     trusting = [credential for credential in view if credential.issuer == assertion.issuer]
@@ -108,16 +129,63 @@ def match_issuer(assertion: Assertion, view: Sequence[Credential], *, client_id:
 
 
 def match_subject(assertion: Assertion, trusting: Sequence[Credential]) -> Credential:
-    """The credential of *trusting* with the assertion's subject and one of its audiences."""
-    named = [credential for credential in trusting if credential.subject == assertion.subject]
+    """The credential of *trusting* with the assertion's subject, or a matching expression, and one of its audiences."""
+    flexible = any(credential.expression for credential in trusting)
+    named = [credential for credential in trusting if _names(credential, assertion)]
     if not named:
         folded = assertion.subject.casefold()
         differs = any(credential.subject.casefold() == folded for credential in trusting)
-        raise RefusedError(7002138 if differs else 700213, subject=assertion.subject)
+        raise RefusedError(7002138 if differs else 7002131 if flexible else 700213, subject=assertion.subject)
     for credential in named:
         if credential.audience in assertion.audiences:
             return credential
-    raise RefusedError(700212, audience=",".join(assertion.audiences))
+    raise RefusedError(7002121 if flexible else 700212, audience=",".join(assertion.audiences))
+
+
+def combined(assertion: Assertion) -> RefusedError:
+    """One refusal for whatever did not match."""
+    audience = ",".join(assertion.audiences)
+    return RefusedError(70021, issuer=assertion.issuer, subject=assertion.subject, audience=audience)
+
+
+def _names(credential: Credential, assertion: Assertion) -> bool:
+    if credential.expression:
+        return expressions.holds(credential.expression, assertion.claims)
+    return credential.subject == assertion.subject
+
+
+def check_certificate(
+    text: str, assertion: Assertion, certificates: Sequence[str], *, endpoints: Sequence[str], now: datetime.datetime
+) -> None:
+    """Verify an assertion that an application signed with the key of one of its certificates.
+
+    Its issuer and subject are the application, its audience the tenant's token endpoint or issuer, its header names
+    the certificate by thumbprint (Entra docs: "certificate credentials").
+    """
+    if assertion.subject.lower() != assertion.issuer.lower():
+        raise RefusedError(700021)
+    if not {each.removesuffix("/") for each in assertion.audiences} & set(endpoints):
+        raise RefusedError(700023)
+    for pem in certificates:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        if assertion.thumbprint not in {
+            certificate.fingerprint(hashes.SHA1()).hex().upper(),  # noqa: S303 - the header "x5t" is SHA-1
+            certificate.fingerprint(hashes.SHA256()).hex().upper(),
+        }:
+            continue
+        if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
+            raise RefusedError(1000502)
+        public = certificate.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            jws.deserialize_compact(text, RSAKey.import_key(public), algorithms=["RS256", "PS256"])
+        except (JoseError, ValueError):
+            raise RefusedError(700027, reason="The signature does not match the key.") from None
+        if not assertion.not_before <= now.timestamp() < assertion.expires:
+            raise _untimely(assertion, now)
+        return
+    raise RefusedError(
+        700027, reason=f"The key was not found., Thumbprint of key used by client: '{assertion.thumbprint}'"
+    )
 
 
 def check_signature(text: str, assertion: Assertion, key: RSAKey | None) -> None:
@@ -135,15 +203,23 @@ def check_signature(text: str, assertion: Assertion, key: RSAKey | None) -> None
 def check_time(assertion: Assertion, now: datetime.datetime) -> None:
     """Check that *now* is within the assertion's life and that this is no longer than 25 hours."""
     if not assertion.not_before <= now.timestamp() < assertion.expires:
-        raise RefusedError(
-            700024,
-            now=_instant(now.timestamp()),
-            begins=_instant(assertion.not_before),
-            ends=_instant(assertion.expires),
-        )
+        raise _untimely(assertion, now)
     if assertion.issued is None or assertion.expires - assertion.issued > LONGEST_LIFE.total_seconds():
         issued = "(missing)" if assertion.issued is None else _instant(assertion.issued)
         raise RefusedError(70023, issued=issued, expires=_instant(assertion.expires))
+
+
+def _untimely(assertion: Assertion, now: datetime.datetime) -> RefusedError:
+    begins, ends = _instant(assertion.not_before), _instant(assertion.expires)
+    return RefusedError(700024, now=_instant(now.timestamp()), begins=begins, ends=ends)
+
+
+def _thumbprint(header: Mapping[str, Any]) -> str:
+    given = header.get("x5t#S256") or header.get("x5t") or ""
+    try:
+        return base64.urlsafe_b64decode(f"{given}==").hex().upper()
+    except (binascii.Error, ValueError, TypeError):
+        raise RefusedError(50027) from None
 
 
 def resource_of(scope: str, *, tenant: str) -> str:

@@ -99,7 +99,8 @@ class Issuers:
         """The key that *issuer* publishes as *key_id*.
 
         Raises:
-            RefusedError: 50166 when the issuer does not answer, 501661 when its documents are not what they must be.
+            RefusedError: 50166 when the issuer does not answer, 90061 when it answers an error, 501661 when its documents
+                are not what they must be.
 
         """
         known = self._issuers.setdefault(issuer, _Issuer())
@@ -138,7 +139,7 @@ class Issuers:
         except OSError:
             raise RefusedError(50166) from None
         if status != _FOUND:
-            raise RefusedError(50166)
+            raise RefusedError(90061)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
