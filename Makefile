@@ -38,7 +38,7 @@ format: $(DEV) ## format the code
 
 .PHONY: bench
 bench: $(DEV) ## measure; tables and plots go to docs/benchmarks
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/scenario.py $(ARGS)
+	@for each in bench/*.py; do PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python "$$each"; done
 
 .PHONY: generate
 generate: $(DEV) ## regenerate what is generated: CRDs and reference pages

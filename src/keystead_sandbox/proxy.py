@@ -20,6 +20,7 @@ class Proxy:
         self._target = target_port
         self._server: asyncio.Server | None = None
         self._tunnels: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def start(self, port: int = 0) -> int:
         """Begin to accept; returns the port."""
@@ -27,6 +28,7 @@ class Proxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._server is not None:
             self._server.close()
         for tunnel in self._tunnels:
@@ -44,6 +46,9 @@ class Proxy:
             await self._connect(head, reader, writer)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that went away, or never said what it wanted
+        except asyncio.CancelledError:
+            if not self._stopping:  # asyncio's own server complains aloud of a cancelled handler
+                raise
         finally:
             writer.close()
 

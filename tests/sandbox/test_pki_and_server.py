@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -128,3 +130,21 @@ async def test_signals_stay_the_callers() -> None:
 
 async def test_a_server_that_was_never_started_stops() -> None:
     await Server(app).stop()
+
+
+async def test_small_answers_are_sent_at_once() -> None:
+    """With Nagle's algorithm, an answer's body waits 40 ms for the client to acknowledge its head."""
+    found: list[int] = []
+
+    async def looking(scope: Scope, receive: Receive, send: Send) -> None:
+        protocol: Any = receive
+        connection = protocol.__self__.transport.get_extra_info("socket")
+        found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await PlainTextResponse("x")(scope, receive, send)
+
+    server = Server(looking)
+    async with aiohttp.ClientSession() as session:
+        await session.get(f"http://127.0.0.1:{await server.start()}/")
+    await server.stop()
+
+    assert found == [1]
