@@ -213,7 +213,8 @@ def _plant_vault(world: World, given: VaultSeed) -> None:
 
 
 def _principal(world: World, given: str) -> str:
-    identity, application = world.identity(given), world.applications.get(given.lower())
+    identity = world.identity(given) or world.identities_by_client.get(given.lower())
+    application = world.applications.get(given.lower())
     if identity is not None:
         return identity.principal_id
     return application.object_id if application is not None else given

@@ -184,3 +184,23 @@ async def test_a_seed_made_in_code_is_checked_too() -> None:
 
     with pytest.raises(BadSeed, match=r"roleAssignments\[0\]\.role: 'Nobody' is not a role"):
         planted(Seed(role_assignments=[given]))
+
+
+@pytest.mark.parametrize(
+    "principal", [WRITER, "44444444-4444-4444-8444-444444444444"], ids=["resource id", "client id"]
+)
+async def test_an_identity_is_a_principal_by_its_resource_id_and_by_its_client_id(
+    tmp_path: Path, principal: str
+) -> None:
+    text = (
+        f"identities:\n- id: {WRITER}\n  clientId: 44444444-4444-4444-8444-444444444444\nsubscriptions:\n"
+        f"- id: {SUBSCRIPTION}\nroleAssignments:\n- {{principal: {principal}, role: Reader, scope: {GROUP}}}\n"
+    )
+    path = tmp_path / "seed.yaml"
+    path.write_text(text)
+    clock = VirtualClock(datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC))
+
+    world = plant(read_seed(path), clock, Journal(clock))
+
+    (given,) = world.assignments.values()
+    assert given.principal_id == world.identities[WRITER.lower()].principal_id
