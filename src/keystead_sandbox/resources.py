@@ -6,11 +6,11 @@ out of every repr.
 
 import datetime
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from keystead_sandbox.clouds import Cloud
-from keystead_sandbox.roles import Role, role_named
 
 AUDIENCE = "api://AzureADTokenExchange"
 
@@ -33,15 +33,21 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     get_refill: float = 0.5
     list_capacity: float = 2.0
     list_refill: float = 0.25
+    delete_capacity: float = 2.0
+    delete_refill: float = 0.25
     subscription_writes: float = 2.0
     subscription_gets: float = 10.0
     subscription_lists: float = 5.0
+    subscription_deletes: float = 2.0
     tenant_writes: float = 10.0
     tenant_gets: float = 30.0
     tenant_lists: float = 15.0
+    tenant_deletes: float = 10.0
     burst: float = 2.0  # capacity of a subscription's or tenant's bucket, in seconds of its rate
-    identity_visible: float = 0.0  # until the directory knows a new identity's principal
-    role_delay: float = 0.0
+    identity_visible: float = 10.0  # until the directory knows the principal of an identity made over the API
+    role_delay: float = 60.0  # until a role given or taken over the API has its effect; Azure promises ten minutes
+    group_delete: float = 15.0  # from a group's DELETE until it is gone
+    assignment_limit: int = 4000  # role assignments in a subscription
     vault_capacity: float = 4000.0  # transactions of one vault
     vault_refill: float = 400.0
     page_size: int = 100
@@ -82,6 +88,9 @@ class ResourceGroup:
     subscription_id: str
     name: str
     location: str
+    tags: dict[str, str] = field(default_factory=dict)
+    #: When a deletion under way will be through (sandbox seconds).
+    gone_at: float | None = None
 
     @property
     def id(self) -> str:
@@ -145,8 +154,8 @@ class Identity:
     deleted: list[tuple[Credential, float]] = field(default_factory=list)
     #: Whether the metadata service of the sandbox's one machine gives tokens for it.
     attached: bool = True
-    #: Extra properties of an identity body that the service echoes (``isolationScope``).
-    properties: dict[str, str] = field(default_factory=dict)
+    #: Extra properties of an identity body that the service echoes (``isolationScope``, ``assignmentRestrictions``).
+    properties: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subscription_id(self) -> str:
@@ -180,9 +189,21 @@ class DeletedSecret:
     deleted: datetime.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """What one principal may do in a vault that goes by access policies; permissions in lower case."""
+
+    object_id: str
+    tenant_id: str
+    application_id: str = ""
+    secrets: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Vault:
-    """A vault under Azure RBAC; secrets by lower-cased name, newest version last."""
+    """A vault, under Azure RBAC or access policies; secrets by lower-cased name, newest version last."""
 
     name: str
     resource_id: str
@@ -192,6 +213,17 @@ class Vault:
     deleted: dict[str, DeletedSecret] = field(default_factory=dict)
     #: A secret's name as it was first written, by its lower-cased name.
     spelling: dict[str, str] = field(default_factory=dict)
+    rbac: bool = True
+    access_policies: list[AccessPolicy] = field(default_factory=list)
+    public_network: str = "Enabled"
+    tags: dict[str, str] = field(default_factory=dict)
+    sku: str = "standard"
+    retention_days: int = 90
+    purge_protection: bool = False
+    #: When the vault itself was deleted; it is then in ``World.deleted_vaults`` and no longer reached.
+    deleted_on: datetime.datetime | None = None
+    #: Settings that the sandbox only echoes: ``networkAcls``, ``enabledFor…``.
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -205,10 +237,13 @@ class RoleAssignment:
     created_at: float
     principal_type: str = "ServicePrincipal"
     deleted_at: float | None = None
-
-    @property
-    def role(self) -> Role | None:
-        return role_named(self.role_definition_id)
+    condition: str = ""
+    condition_version: str = ""
+    description: str = ""
+    delegated_identity: str = ""
+    created_by: str = ""
+    created_on: datetime.datetime | None = None
+    updated_on: datetime.datetime | None = None
 
 
 @dataclass(slots=True)
