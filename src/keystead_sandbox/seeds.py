@@ -20,6 +20,19 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
+from keystead_sandbox.seed_governance import (
+    AccessPolicySeed,
+    CustomRoleSeed,
+    LockSeed,
+    PolicySeed,
+    UnregisteredSeed,
+    condition_problem,
+    plant_lock,
+    plant_policy,
+    plant_role,
+    policy_problems,
+    role_problems,
+)
 from keystead_sandbox.world import World
 
 DEFAULT_GROUP = "sandbox"  # made where a seed names none
@@ -98,6 +111,8 @@ class VaultSeed(_Part):
 
     id: VaultId
     location: str = "westeurope"
+    rbac: bool = True
+    access_policies: list[AccessPolicySeed] = []
     secrets: dict[str, str] = {}
 
 
@@ -107,6 +122,7 @@ class AssignmentSeed(_Part):
     principal: str
     role: str
     scope: str
+    condition: str = ""
 
 
 class Seed(_Part):
@@ -119,7 +135,11 @@ class Seed(_Part):
     applications: list[ApplicationSeed] = []
     identities: list[IdentitySeed] = []
     vaults: list[VaultSeed] = []
+    custom_roles: list[CustomRoleSeed] = []
     role_assignments: list[AssignmentSeed] = []
+    locks: list[LockSeed] = []
+    policies: list[PolicySeed] = []
+    unregistered_providers: list[UnregisteredSeed] = []
 
 
 class BadSeed(ValueError):
@@ -190,9 +210,23 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
         _plant_identity(world, identity)
     for vault in seed.vaults:
         _plant_vault(world, vault)
-    for assignment in seed.role_assignments:
-        world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
+    _govern(world, seed)
     return world
+
+
+def _govern(world: World, seed: Seed) -> None:
+    for role in seed.custom_roles:
+        plant_role(world, role)
+    for assignment in seed.role_assignments:
+        made = world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
+        if assignment.condition:
+            made.condition, made.condition_version = assignment.condition, "2.0"
+    for lock in seed.locks:
+        plant_lock(world, lock)
+    for policy in seed.policies:
+        plant_policy(world, policy)
+    for missing in seed.unregistered_providers:
+        world.unregistered.add((missing.subscription.lower(), missing.namespace.lower()))
 
 
 def _plant_identity(world: World, given: IdentitySeed) -> None:
@@ -208,6 +242,9 @@ def _plant_identity(world: World, given: IdentitySeed) -> None:
 def _plant_vault(world: World, given: VaultSeed) -> None:
     parts = given.id.split("/")
     vault = world.add_vault(parts[8], parts[4], location=given.location, subscription_id=parts[2])
+    vault.rbac = given.rbac
+    for policy in given.access_policies:
+        vault.access_policies.append(policy.policy(_principal(world, policy.principal), vault.tenant_id))
     for name, value in given.secrets.items():
         world.set_secret(vault, name, value)
 
@@ -255,18 +292,28 @@ def _problems(seed: Seed) -> Iterator[tuple[str, str]]:
             if thing.id.lower() in seen:
                 yield place, f"{thing.id} is there twice. Remove one."
             seen.add(thing.id.lower())
+    yield from role_problems(seed.custom_roles, tenants)
     yield from _assignment_problems(seed)
+    yield from policy_problems(seed.policies)
+    for number, missing in enumerate(seed.unregistered_providers):
+        if missing.subscription.lower() not in subscriptions:
+            place = f"$.unregisteredProviders[{number}].subscription"
+            yield place, f"{missing.subscription} is not in subscriptions. Add it there."
 
 
 def _assignment_problems(seed: Seed) -> Iterator[tuple[str, str]]:
     known = {identity.id.lower() for identity in seed.identities}
+    custom = {name.lower() for role in seed.custom_roles for name in (role.name, role.id) if name}
     for number, assignment in enumerate(seed.role_assignments):
         place = f"$.roleAssignments[{number}]"
         if assignment.principal.startswith("/") and assignment.principal.lower() not in known:
             yield f"{place}.principal", f"{assignment.principal} is not in identities. Add it there."
-        if role_named(assignment.role) is None:
-            roles = ", ".join(role.name for role in ROLES)
+        if role_named(assignment.role) is None and assignment.role.lower() not in custom:
+            roles = ", ".join([*(role.name for role in ROLES), *(role.name for role in seed.custom_roles)])
             yield f"{place}.role", f"{assignment.role!r} is not a role that the sandbox knows. Use one of: {roles}."
+        problem = condition_problem(assignment.condition) if assignment.condition else ""
+        if problem:
+            yield f"{place}.condition", problem
 
 
 def _explained(problem: str, place: str) -> str:
@@ -274,7 +321,7 @@ def _explained(problem: str, place: str) -> str:
     part = re.match(r"\$\.(\w+)", place)
     name = part[1] if part else ""
     if "matching regex" in problem:
-        return f"is not {_IDS[name]}"
+        return f"is not {_IDS.get(name, _SCOPE if place.endswith('cope') or 'copes' in place else _TEXT)}"
     return f"{problem}. Known fields: {', '.join(_names(_KINDS.get(name, Seed)))}."
 
 
@@ -318,6 +365,8 @@ _IDS = {
     "vaults": "the id of a vault: /subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.KeyVault/vaults/NAME, "
     "3 to 24 letters, digits and hyphens",
 }
+_SCOPE = "a scope: /subscriptions/GUID, and what is below it"
+_TEXT = "what may stand there: an id is a GUID, a name has 1 to 64 letters, digits, dots, hyphens and underscores"
 _KINDS: dict[str, type[msgspec.Struct]] = {
     "rules": Rules,
     "tenants": TenantSeed,
@@ -326,5 +375,9 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     "applications": ApplicationSeed,
     "identities": IdentitySeed,
     "vaults": VaultSeed,
+    "customRoles": CustomRoleSeed,
     "roleAssignments": AssignmentSeed,
+    "locks": LockSeed,
+    "policies": PolicySeed,
+    "unregisteredProviders": UnregisteredSeed,
 }
