@@ -28,7 +28,7 @@ LONGEST_BODY = 1 << 18
 _AGE = {version: age for age, version in enumerate(VERSIONS)}
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}", re.ASCII)
 _VERSION = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
-_LONGEST_VALUE = 25600
+LONGEST_VALUE = 25600
 _LONGEST_TYPE = 255
 _MOST_TAGS = 15
 _LONGEST_TAG = 256
@@ -108,9 +108,14 @@ def is_since(version: str, first: str) -> bool:
     return _AGE[version] >= _AGE[first]
 
 
+def is_name(name: str) -> bool:
+    """Whether a secret, key or certificate can have this name: letters, digits and dashes, at most 127."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
-    """The name of a secret, key or certificate: letters, digits and dashes, at most 127."""
-    if _NAME.fullmatch(name) is None:
+    """A request names only what can exist."""
+    if not is_name(name):
         raise errors.bad(f"The request URI contains an invalid name: {name[:127]}")
 
 
@@ -141,8 +146,8 @@ def read_new(body: bytes) -> NewSecret:
     new = read(body, NewSecret)
     if new.value is None:
         raise invalid("value")
-    if len(new.value.encode("utf-8", "surrogatepass")) > _LONGEST_VALUE:
-        raise errors.bad(f"The secret's value is longer than {_LONGEST_VALUE} bytes.")
+    if len(new.value.encode("utf-8", "surrogatepass")) > LONGEST_VALUE:
+        raise errors.bad(f"The secret's value is longer than {LONGEST_VALUE} bytes.")
     check_secret(new)
     return new
 

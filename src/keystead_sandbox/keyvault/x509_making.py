@@ -85,7 +85,7 @@ def read_pem(text: str, password: str | None) -> tuple[bytes, tuple[bytes, ...]]
 def request(private: bytes, policy: Mapping[str, Any]) -> bytes:
     """A request for a certificate, in DER."""
     key = material.loaded(private)
-    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(policy["x509_props"]["subject"]))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name(policy["x509_props"]["subject"]))
     for extension, critical in _extensions(policy["x509_props"]):
         builder = builder.add_extension(extension, critical)
     return builder.sign(key, _hash(key)).public_bytes(Encoding.DER)
@@ -94,7 +94,7 @@ def request(private: bytes, policy: Mapping[str, Any]) -> bytes:
 def self_signed(private: bytes, policy: Mapping[str, Any], now: datetime.datetime) -> bytes:
     """A certificate that its own key signs, in DER; it is valid from ten minutes ago."""
     key, properties = material.loaded(private), policy["x509_props"]
-    name = _name(properties["subject"])
+    name = distinguished_name(properties["subject"])
     moment = now.replace(microsecond=0)
     builder = (
         x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=key.public_key())
@@ -146,7 +146,7 @@ def _hash(key: material.PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
     return hashes.SHA256()
 
 
-def _name(subject: str) -> x509.Name:
+def distinguished_name(subject: str) -> x509.Name:
     """A distinguished name as Windows and OpenSSL write it, the most specific part first."""
     parts: list[x509.NameAttribute[str]] = []
     position = 0
