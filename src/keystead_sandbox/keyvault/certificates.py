@@ -29,6 +29,7 @@ _RECOVER = access.certificates("recover", "recover/action")
 _PURGE = access.certificates("purge", "purge/action")
 _BACKUP = access.certificates("backup", "backup/action")
 _RESTORE = access.certificates("restore", "restore/action")
+_PEM_BEGINS = "-----BEGIN"
 
 
 def shelf(world: World, vault: Vault) -> Shelf[CertificateVersion]:
@@ -279,14 +280,19 @@ async def _restore(call: Call) -> Response:
 
 
 def _read(given: certificate_policies.ImportedCertificate) -> tuple[bytes, tuple[bytes, ...], str]:
-    """Key, chain and content type; the content type that the policy names, else what the value looks like."""
+    """Key, chain and content type: what the policy names, else what the value looks like.
+
+    PEM comes as it is, from azure-cli, and in base64, from the SDKs.
+    """
     named = given.policy.secret_props.content_type if given.policy is not None and given.policy.secret_props else None
-    content_type = named or (certificate_policies.PEM if "-----BEGIN" in given.value else certificate_policies.PKCS12)
+    octets = given.value.encode() if _PEM_BEGINS in given.value else _from_base64(given.value)
+    content_type = named or (
+        certificate_policies.PEM if _PEM_BEGINS.encode() in octets else certificate_policies.PKCS12
+    )
     form = "PEM" if content_type == certificate_policies.PEM else "PKCS#12"
     try:
         if form == "PEM":
-            return *making.read_pem(given.value, given.pwd), content_type
-        octets = base64.b64decode("".join(given.value.split()), validate=True)
+            return *making.read_pem(octets.decode("latin-1"), given.pwd), content_type
         return *making.read_pkcs12(octets, given.pwd), content_type
     except LookupError:
         raise errors.bad(
@@ -298,6 +304,14 @@ def _read(given: certificate_policies.ImportedCertificate) -> tuple[bytes, tuple
             f"The specified {form} X.509 certificate content can not be read. Please check if certificate is in valid"
             f" {form} format."
         ) from None
+
+
+def _from_base64(value: str) -> bytes:
+    """What *value* says, and nothing when it is no base64: no certificate can be read from that either."""
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except ValueError:
+        return b""
 
 
 def _companions(call: Call) -> tuple[Shelf[Any], Shelf[Any]]:
