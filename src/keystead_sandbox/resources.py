@@ -6,7 +6,7 @@ out of every repr.
 
 import datetime
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -50,6 +50,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     assignment_limit: int = 4000  # role assignments in a subscription
     vault_capacity: float = 4000.0  # transactions of one vault
     vault_refill: float = 400.0
+    vault_set_capacity: float = 300.0  # writes of secrets in one vault
+    vault_set_refill: float = 30.0
+    vault_create_capacity: float = 20.0  # keys and certificates made in one vault
+    vault_create_refill: float = 2.0
+    vault_region_factor: float = 5.0  # a subscription's vaults in one region, in transactions of one vault
     page_size: int = 100
     combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
@@ -166,27 +171,70 @@ class Identity:
         return self.resource_id.split("/")[4]
 
 
-@dataclass(slots=True)
-class SecretVersion:
-    """One version of a secret."""
+@dataclass(slots=True, kw_only=True)
+class Version:
+    """What the versions of secrets, keys and certificates have in common."""
 
     version: str
-    value: str = field(repr=False)
     created: datetime.datetime
     updated: datetime.datetime
     enabled: bool = True
-    content_type: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     not_before: datetime.datetime | None = None
     expires: datetime.datetime | None = None
 
 
-@dataclass(slots=True)
-class DeletedSecret:
-    """A soft-deleted secret's versions, until it is recovered or purged."""
+@dataclass(slots=True, kw_only=True)
+class SecretVersion(Version):
+    """One version of a secret."""
 
-    versions: list[SecretVersion]
+    value: str = field(repr=False)
+    content_type: str = ""
+    #: Whether it holds the certificate of the same name.
+    managed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyVersion(Version):
+    """One version of a key; ``private`` is PKCS #8 in DER, also for a key said to be in an HSM."""
+
+    private: bytes = field(repr=False)
+    kty: str
+    operations: tuple[str, ...]
+    exportable: bool = False
+    #: The body of a release policy, as the client gave it.
+    release_policy: dict[str, Any] = field(default_factory=dict)
+    #: Whether it is that of the certificate of the same name.
+    managed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class CertificateVersion(Version):
+    """One version of a certificate: chain in DER, its own first; none while a signature is waited for."""
+
+    chain: tuple[bytes, ...] = ()
+
+
+V = TypeVar("V", bound=Version)
+
+
+@dataclass(slots=True)
+class Deleted(Generic[V]):
+    """The versions of what is soft-deleted, until it is recovered or purged."""
+
+    versions: list[V]
     deleted: datetime.datetime
+
+
+@dataclass(slots=True)
+class Pending:
+    """The last creation of a certificate's version, done or not."""
+
+    version: str
+    issuer: str
+    request: bytes
+    request_id: str
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +251,16 @@ class AccessPolicy:
 
 @dataclass(slots=True)
 class Vault:
-    """A vault, under Azure RBAC or access policies; secrets by lower-cased name, newest version last."""
+    """A vault, under Azure RBAC or access policies; what it holds by lower-cased name, newest version last."""
 
     name: str
     resource_id: str
     tenant_id: str
     location: str
     secrets: dict[str, list[SecretVersion]] = field(default_factory=dict)
-    deleted: dict[str, DeletedSecret] = field(default_factory=dict)
-    #: A secret's name as it was first written, by its lower-cased name.
-    spelling: dict[str, str] = field(default_factory=dict)
+    deleted: dict[str, Deleted[SecretVersion]] = field(default_factory=dict)
+    #: A name as it was first written, by its kind (``secrets``, ``keys``, ``certificates``) and itself in lower case.
+    spelling: dict[tuple[str, str], str] = field(default_factory=dict)
     rbac: bool = True
     access_policies: list[AccessPolicy] = field(default_factory=list)
     public_network: str = "Enabled"
@@ -222,8 +270,20 @@ class Vault:
     purge_protection: bool = False
     #: When the vault itself was deleted; it is then in ``World.deleted_vaults`` and no longer reached.
     deleted_on: datetime.datetime | None = None
-    #: Settings that the sandbox only echoes: ``networkAcls``, ``enabledFor…``.
+    #: Settings that Resource Manager echoes: ``enabledFor…``, ``networkAcls``; the vault's firewall reads the last.
     settings: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, list[KeyVersion]] = field(default_factory=dict)
+    deleted_keys: dict[str, Deleted[KeyVersion]] = field(default_factory=dict)
+    #: Rotation policies by a key's lower-cased name, as they are answered.
+    rotation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificates: dict[str, list[CertificateVersion]] = field(default_factory=dict)
+    deleted_certificates: dict[str, Deleted[CertificateVersion]] = field(default_factory=dict)
+    #: Policies and creations by a certificate's lower-cased name; policies as they are answered.
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    contacts: list[dict[str, str]] = field(default_factory=list)
+    #: Certificate issuers by lower-cased name, as they are answered.
+    issuers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from keystead_sandbox import conditions
 from keystead_sandbox.governance import BUILT_IN, Lock, PolicyAssignment, PolicyDefinition
-from keystead_sandbox.resources import AccessPolicy
 from keystead_sandbox.roles import Role, role_named
 from keystead_sandbox.world import World
 
@@ -66,20 +65,6 @@ class UnregisteredSeed(_Part):
 
     subscription: str
     namespace: Literal["Microsoft.ManagedIdentity", "Microsoft.KeyVault"]
-
-
-class AccessPolicySeed(_Part):
-    """A principal's permissions in a vault without Azure RBAC; *principal* as in a role assignment."""
-
-    principal: str
-    secrets: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    certificates: tuple[str, ...] = ()
-
-    def policy(self, object_id: str, tenant: str) -> AccessPolicy:
-        """As a vault keeps it."""
-        lists = (tuple(each.lower() for each in given) for given in (self.secrets, self.keys, self.certificates))
-        return AccessPolicy(object_id, tenant, "", *lists)
 
 
 def role_problems(roles: Sequence[CustomRoleSeed], tenants: set[str]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@
 - A secret's value is never part of a complaint.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,6 @@ from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
 from keystead_sandbox.seed_governance import (
-    AccessPolicySeed,
     CustomRoleSeed,
     LockSeed,
     PolicySeed,
@@ -33,6 +33,7 @@ from keystead_sandbox.seed_governance import (
     policy_problems,
     role_problems,
 )
+from keystead_sandbox.vault_seeds import VaultSeed, plant_vault, vault_problems
 from keystead_sandbox.world import World
 
 DEFAULT_GROUP = "sandbox"  # made where a seed names none
@@ -43,10 +44,6 @@ IdentityId = Annotated[
     Meta(
         pattern=f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9][a-zA-Z0-9_-]{{2,127}}\\Z"
     ),
-]
-VaultId = Annotated[
-    str,
-    Meta(pattern=f"{_GROUP}/providers/Microsoft.KeyVault/vaults/[a-zA-Z](?!.*--)[a-zA-Z0-9-]{{1,22}}[a-zA-Z0-9]\\Z"),
 ]
 
 
@@ -104,16 +101,6 @@ class IdentitySeed(_Part):
     location: str = "westeurope"
     attached: bool = True
     credentials: list[CredentialSeed] = []
-
-
-class VaultSeed(_Part):
-    """A vault and its secrets."""
-
-    id: VaultId
-    location: str = "westeurope"
-    rbac: bool = True
-    access_policies: list[AccessPolicySeed] = []
-    secrets: dict[str, str] = {}
 
 
 class AssignmentSeed(_Part):
@@ -209,7 +196,7 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for identity in seed.identities:
         _plant_identity(world, identity)
     for vault in seed.vaults:
-        _plant_vault(world, vault)
+        plant_vault(world, vault, functools.partial(_principal, world))
     _govern(world, seed)
     return world
 
@@ -237,16 +224,6 @@ def _plant_identity(world: World, given: IdentitySeed) -> None:
     identity.attached = given.attached
     for credential in given.credentials:
         world.add_credential(identity, credential.name, credential.issuer, credential.subject)
-
-
-def _plant_vault(world: World, given: VaultSeed) -> None:
-    parts = given.id.split("/")
-    vault = world.add_vault(parts[8], parts[4], location=given.location, subscription_id=parts[2])
-    vault.rbac = given.rbac
-    for policy in given.access_policies:
-        vault.access_policies.append(policy.policy(_principal(world, policy.principal), vault.tenant_id))
-    for name, value in given.secrets.items():
-        world.set_secret(vault, name, value)
 
 
 def _principal(world: World, given: str) -> str:
@@ -293,6 +270,8 @@ def _problems(seed: Seed) -> Iterator[tuple[str, str]]:
                 yield place, f"{thing.id} is there twice. Remove one."
             seen.add(thing.id.lower())
     yield from role_problems(seed.custom_roles, tenants)
+    for number, vault in enumerate(seed.vaults):
+        yield from vault_problems(f"$.vaults[{number}]", vault, {each.id.lower() for each in seed.identities})
     yield from _assignment_problems(seed)
     yield from policy_problems(seed.policies)
     for number, missing in enumerate(seed.unregistered_providers):

@@ -253,7 +253,7 @@ class World:
         """A new version of a secret, enabled and without limits of time."""
         now = self.clock.wall()
         version = SecretVersion(version=uuid.UUID(self.new_id("secret")).hex, value=value, created=now, updated=now)
-        vault.spelling.setdefault(name.lower(), name)
+        vault.spelling.setdefault(("secrets", name.lower()), name)
         vault.secrets.setdefault(name.lower(), []).append(version)
         return version
 
