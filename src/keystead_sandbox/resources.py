@@ -57,6 +57,8 @@ class Tenant:
     name: str
     #: The one cloud that the tenant is in; in all of them when empty (see :mod:`keystead_sandbox.clouds`).
     cloud: str = ""
+    #: Names that it may be asked for by, beside its id, in lower case.
+    domains: tuple[str, ...] = ()
     #: Whether federated credentials may be used at all, and of which issuers (of any when None).
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None

@@ -47,6 +47,7 @@ class TenantSeed(_Part):
     id: str
     name: str = "sandbox"
     cloud: Literal["", "AzureCloud", "AzureChinaCloud", "AzureUSGovernment"] = ""
+    domains: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z")], ...] = ()
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None
 
@@ -171,6 +172,7 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for tenant in seed.tenants:
         made = world.add_tenant(tenant.id, tenant.name, tenant.cloud)
         made.federation, made.allowed_issuers = tenant.federation, tenant.allowed_issuers
+        made.domains = tuple(domain.lower() for domain in tenant.domains)
     if not world.tenants:
         world.add_tenant()
     for subscription in seed.subscriptions:
