@@ -149,7 +149,7 @@ async def _serve(options: Options) -> None:
         imds = Server(app.imds)
         imds_port = await imds.start()
         stack.push_async_callback(imds.stop)
-        proxy = Proxy(journal, tls_port)
+        proxy = Proxy(journal, tls_port, world)
         proxy_port = await proxy.start()
         stack.push_async_callback(proxy.stop)
         for path in (options.ca_file, options.env_file):

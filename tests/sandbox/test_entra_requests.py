@@ -10,6 +10,7 @@ import pytest
 from joserfc import jws
 
 from keystead_sandbox.entra.forms import LONGEST_BODY
+from keystead_sandbox.entra.rules import ASSERTION_TYPE
 from sandbox import entra_keyvault_fixtures
 from sandbox.entra_keyvault_fixtures import CLIENT_SECRET, EPOCH, KEYS, LOGIN, VAULT_SCOPE, Cloud, code_of
 
@@ -49,7 +50,7 @@ async def test_the_old_endpoint_exchanges_assertions_too(cloud: Cloud) -> None:
     form = {
         "grant_type": "client_credentials",
         "client_id": cloud.identity.client_id,
-        "client_assertion_type": entra_keyvault_fixtures.ASSERTION_TYPE,
+        "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": cloud.cluster.token(),
         "resource": "https://management.core.windows.net/",
     }
@@ -85,7 +86,11 @@ async def test_a_client_of_one_tenant_is_unknown_in_another(cloud: Cloud) -> Non
     other = cloud.world.add_tenant(name="other").id
     cloud.world.add_subscription(tenant_id=other)
     stranger = cloud.world.add_application("stranger", secret=CLIENT_SECRET, tenant_id=other)
-    at_home = {"client_id": stranger.client_id, "client_secret": CLIENT_SECRET, "client_assertion_type": None}
+    at_home: dict[str, Any] = {
+        "client_id": stranger.client_id,
+        "client_secret": CLIENT_SECRET,
+        "client_assertion_type": None,
+    }
 
     assert code_of(await cloud.post(tenant=other, **at_home)) == 0
     assert code_of(await cloud.post(**at_home)) == 700016
