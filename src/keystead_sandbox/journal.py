@@ -77,7 +77,8 @@ def _cleaned_parameter(part: str) -> str:
     name, equals, value = part.partition("=")
     if unquote_plus(name).lower() in PLAIN:
         return f"{name}{equals}{cleaned(value)}"
-    return (f"{name}={_STRUCK}" if equals else _STRUCK) if _PARAMETER.fullmatch(name) else _STRUCK
+    # A word without a value could be anything; a parameter's name says at least what was sent.
+    return f"{name}={_STRUCK}" if equals and _PARAMETER.fullmatch(name) else _STRUCK if part else ""
 
 
 _PARAMETER = re.compile(r"[$A-Za-z_-]{1,40}")

@@ -15,6 +15,10 @@ from keystead_sandbox.roles import Role, role_named
 AUDIENCE = "api://AzureADTokenExchange"
 
 
+_MOST = 1e12  # of anything that a rule counts or measures
+_RATES = ("_refill", "_writes", "_gets", "_lists", "page_size", "burst")
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
 
@@ -47,6 +51,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     page_size: int = 100
     combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
+
+    def __post_init__(self) -> None:
+        for field_name, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, field_name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            # Written so that not-a-number fails too.
+            if not 0 <= value <= _MOST:
+                raise ValueError(f"{name}: must be from 0 to {_MOST:.0f}")
+            if value == 0 and field_name.endswith(_RATES):
+                raise ValueError(f"{name}: must be above 0, or nothing would ever pass")
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
+from keystead_sandbox.faults import Fault
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
@@ -121,6 +122,7 @@ class Seed(_Part):
     identities: list[IdentitySeed] = []
     vaults: list[VaultSeed] = []
     role_assignments: list[AssignmentSeed] = []
+    faults: list[Fault] = []
 
 
 class BadSeed(ValueError):
@@ -145,9 +147,13 @@ def read_seed(path: Path) -> Seed:
         raise BadSeed("", f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadSeed("", f"{path}: is not text in YAML. Name a YAML file.") from error
+    except (ValueError, RecursionError, OverflowError) as error:  # the loader's own: a date that is none, too deep
+        raise BadSeed("", f"{path}: holds what YAML cannot mean: {error}. Correct or remove it.") from error
     try:
-        seed = msgspec.convert(loaded or {}, Seed)
+        seed = msgspec.convert({} if loaded is None else loaded, Seed)
         check(seed)
+    except (RecursionError, OverflowError) as error:
+        raise BadSeed("", f"{path}: is too deep, or contains itself. Write it out plainly.") from error
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `")
         place = place.removesuffix("`")
@@ -194,6 +200,8 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
         _plant_vault(world, vault)
     for assignment in seed.role_assignments:
         world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
+    for fault in seed.faults:
+        world.faults.add(fault)
     return world
 
 
@@ -328,4 +336,5 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     "identities": IdentitySeed,
     "vaults": VaultSeed,
     "roleAssignments": AssignmentSeed,
+    "faults": Fault,
 }
