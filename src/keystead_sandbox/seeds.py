@@ -283,7 +283,7 @@ def _explained(problem: str, place: str) -> str:
     part = re.match(r"\$\.(\w+)", place)
     name = part[1] if part else ""
     if "matching regex" in problem:
-        return f"is not {_IDS[name]}"
+        return f"is not {_IDS.get(name, 'of the form that this field has')}"
     return f"{problem}. Known fields: {', '.join(_names(_KINDS.get(name, Seed)))}."
 
 
@@ -321,6 +321,8 @@ def _below(node: yaml.Node | None, key: str, index: str) -> tuple[int, yaml.Node
 
 
 _IDS = {
+    "tenants": "a domain, such as contoso.onmicrosoft.com",
+    "faults": "a percentile from 0 to 100, as text",
     "resourceGroups": "the id of a resource group: /subscriptions/GUID/resourceGroups/NAME",
     "identities": "the id of an identity: "
     "/subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME",

@@ -91,7 +91,7 @@ async def test_only_the_newest_stay_in_memory_and_numbers_go_on(tmp_path: Path) 
     assert len(path.read_text().splitlines()) == 10
 
 
-async def test_a_reader_waits_for_what_it_means(tmp_path: Path) -> None:
+async def test_a_reader_waits_for_what_it_means() -> None:
     journal = Journal(VirtualClock(EPOCH))
     reader = asyncio.create_task(journal.matching(Query(service="entra"), 60))
     journal.record(**row())
