@@ -15,6 +15,10 @@ from keystead_sandbox.clouds import Cloud
 AUDIENCE = "api://AzureADTokenExchange"
 
 
+_MOST = 1e12  # of anything that a rule counts or measures
+_RATES = ("_refill", "_writes", "_gets", "_lists", "page_size", "burst")
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
 
@@ -59,6 +63,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
 
+    def __post_init__(self) -> None:
+        for field_name, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, field_name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            # Written so that not-a-number fails too.
+            if not 0 <= value <= _MOST:
+                raise ValueError(f"{name}: must be from 0 to {_MOST:.0f}")
+            if value == 0 and field_name.endswith(_RATES):
+                raise ValueError(f"{name}: must be above 0, or nothing would ever pass")
+
 
 @dataclass(slots=True)
 class Tenant:
@@ -68,6 +83,8 @@ class Tenant:
     name: str
     #: The one cloud that the tenant is in; in all of them when empty (see :mod:`keystead_sandbox.clouds`).
     cloud: str = ""
+    #: Names that it may be asked for by, beside its id, in lower case.
+    domains: tuple[str, ...] = ()
     #: Whether federated credentials may be used at all, and of which issuers (of any when None).
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None

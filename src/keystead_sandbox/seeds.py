@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
+from keystead_sandbox.faults import Fault
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
@@ -57,6 +58,7 @@ class TenantSeed(_Part):
     id: str
     name: str = "sandbox"
     cloud: Literal["", "AzureCloud", "AzureChinaCloud", "AzureUSGovernment"] = ""
+    domains: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z")], ...] = ()
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None
 
@@ -127,6 +129,7 @@ class Seed(_Part):
     locks: list[LockSeed] = []
     policies: list[PolicySeed] = []
     unregistered_providers: list[UnregisteredSeed] = []
+    faults: list[Fault] = []
 
 
 class BadSeed(ValueError):
@@ -151,9 +154,13 @@ def read_seed(path: Path) -> Seed:
         raise BadSeed("", f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadSeed("", f"{path}: is not text in YAML. Name a YAML file.") from error
+    except (ValueError, RecursionError, OverflowError) as error:  # the loader's own: a date that is none, too deep
+        raise BadSeed("", f"{path}: holds what YAML cannot mean: {error}. Correct or remove it.") from error
     try:
-        seed = msgspec.convert(loaded or {}, Seed)
+        seed = msgspec.convert({} if loaded is None else loaded, Seed)
         check(seed)
+    except (RecursionError, OverflowError) as error:
+        raise BadSeed("", f"{path}: is too deep, or contains itself. Write it out plainly.") from error
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `")
         place = place.removesuffix("`")
@@ -178,6 +185,7 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for tenant in seed.tenants:
         made = world.add_tenant(tenant.id, tenant.name, tenant.cloud)
         made.federation, made.allowed_issuers = tenant.federation, tenant.allowed_issuers
+        made.domains = tuple(domain.lower() for domain in tenant.domains)
     if not world.tenants:
         world.add_tenant()
     for subscription in seed.subscriptions:
@@ -198,6 +206,8 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for vault in seed.vaults:
         plant_vault(world, vault, functools.partial(_principal, world))
     _govern(world, seed)
+    for fault in seed.faults:
+        world.faults.add(fault)
     return world
 
 
@@ -338,6 +348,8 @@ def _below(node: yaml.Node | None, key: str, index: str) -> tuple[int, yaml.Node
 
 
 _IDS = {
+    "tenants": "a domain, such as contoso.onmicrosoft.com",
+    "faults": "a percentile from 0 to 100, as text",
     "resourceGroups": "the id of a resource group: /subscriptions/GUID/resourceGroups/NAME",
     "identities": "the id of an identity: "
     "/subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME",
@@ -359,4 +371,5 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     "locks": LockSeed,
     "policies": PolicySeed,
     "unregisteredProviders": UnregisteredSeed,
+    "faults": Fault,
 }

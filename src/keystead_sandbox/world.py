@@ -4,7 +4,8 @@
   issuer, a subject and an audience are kept byte for byte, since Entra matches them so.
 - All durations are sandbox seconds (``Clock.now``) and all instants that a client sees are wall time.
 - :meth:`World.may` is the only authorisation there is; a role takes effect, and stops to, ``role_delay`` later.
-- Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones.
+- Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones. The
+  counter outlasts a restored snapshot: what was made in a state that was left never shares an id with what comes.
 """
 
 import copy
@@ -38,7 +39,7 @@ from keystead_sandbox.roles import Role, role_named
 
 _IDS = uuid.UUID("5b0a3c1e-6f6e-4f0e-9a63-8f2d8a1f7c11")  # any fixed namespace
 #: What outlasts a restored snapshot.
-_LASTING = frozenset({"clock", "journal", "_snapshots"})
+_LASTING = frozenset({"clock", "journal", "_snapshots", "_numbers", "_taken"})
 
 
 class World:
@@ -70,6 +71,7 @@ class World:
         self.operations: dict[str, tuple[str, float]] = {}
         self._retired: list[RoleAssignment] = []
         self._numbers = 0
+        self._taken = 0
         self._snapshots: dict[int, tuple[float, dict[str, Any]]] = {}
 
     def new_id(self, kind: str) -> str:
@@ -82,9 +84,14 @@ class World:
     def take_snapshot(self) -> int:
         """Remember everything as it is now, in memory; the number to restore it by."""
         state = {name: value for name, value in vars(self).items() if name not in _LASTING}
-        number = len(self._snapshots) + 1
+        self._taken += 1
+        number = self._taken
         self._snapshots[number] = (self.clock.now(), copy.deepcopy(state, {id(self.clock): self.clock}))
         return number
+
+    def forget_snapshot(self, number: int) -> bool:
+        """Drop a remembered state; whether it was there."""
+        return self._snapshots.pop(number, None) is not None
 
     def snapshots(self) -> list[int]:
         """The snapshots there are."""
@@ -96,7 +103,9 @@ class World:
         A write that is under way when this happens is carried out in the state that was left.
         """
         now, state = self._snapshots[number]
+        left = self.faults
         vars(self).update(copy.deepcopy(state, {id(self.clock): self.clock}))
+        self.faults.number_after(left)
         self.clock.set_back(now)
 
     # Looking -----------------------------------------------------------------------------------------------------

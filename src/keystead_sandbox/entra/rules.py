@@ -11,6 +11,7 @@
 import base64
 import binascii
 import datetime
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -25,23 +26,21 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from keystead_sandbox import expressions
-from keystead_sandbox.clouds import CLOUDS
+from keystead_sandbox.clouds import CLOUDS, Cloud
 from keystead_sandbox.entra.errors import RefusedError
 from keystead_sandbox.resources import Credential, Tenant
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST_LIFE = datetime.timedelta(hours=25)
-RESOURCES = frozenset(
+#: Resources by their application's id, which is the same in every cloud.
+_APPLICATIONS = frozenset(
     {
-        "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager's application id
-        "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault's application id
-        *(
-            resource
-            for cloud in CLOUDS
-            for resource in (cloud.arm_resource, cloud.classic, cloud.vault_resource, cloud.graph)
-        ),
+        "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager
+        "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault
+        "00000003-0000-0000-c000-000000000000",  # Microsoft Graph
     }
 )
+_OPENID = frozenset({"openid", "offline_access", "profile", "email"})
 ENTRA_HOSTS = tuple({f"https://{host}/" for cloud in CLOUDS for host in cloud.login_aliases} | {c.sts for c in CLOUDS})
 #: Refusals that say "the directory has no such record", and are remembered.
 NO_MATCH = frozenset({70025, 700211, 700213, 7002131, 7002138})
@@ -222,18 +221,28 @@ def _thumbprint(header: Mapping[str, Any]) -> str:
         raise RefusedError(50027) from None
 
 
-def resource_of(scope: str, *, tenant: str) -> str:
+def resource_of(scope: str, *, tenant: str, cloud: Cloud) -> str:
     """The resource that *scope* asks a token for, spelled as asked.
 
     MSAL for Go adds OpenID scopes to the list, and azure-cli asks for ``https://management.core.windows.net//.default``,
     whose audience keeps one slash.
     """
-    wanted = [item.removesuffix(_SUFFIX) for item in scope.split() if item.endswith(_SUFFIX)]
-    if len(wanted) != 1 or not wanted[0]:
+    items = [item for item in scope.split() if item.lower() not in _OPENID]
+    unsuffixed = [item for item in items if not item.endswith(_SUFFIX)]
+    if unsuffixed or not items:
+        raise RefusedError(1002012, scope=scope)
+    wanted = {item.removesuffix(_SUFFIX) for item in items}
+    if len(wanted) != 1 or "" in wanted:
         raise RefusedError(70011, scope=scope)
-    if wanted[0].removesuffix("/").lower() not in RESOURCES:
-        raise RefusedError(500011, resource=wanted[0], tenant=tenant)
-    return wanted[0]
+    return known_resource(wanted.pop(), tenant=tenant, cloud=cloud)
+
+
+def known_resource(resource: str, *, tenant: str, cloud: Cloud) -> str:
+    """*resource* itself, when *cloud* has it."""
+    wanted = resource.removesuffix("/").lower()
+    if wanted not in _APPLICATIONS and wanted not in _resources(cloud):
+        raise RefusedError(500011, resource=resource, tenant=tenant)
+    return resource
 
 
 def capabilities_of(claims: str) -> tuple[str, ...]:
@@ -269,15 +278,28 @@ def signing_keys(document: Any) -> dict[str, RSAKey]:
     return keys
 
 
+@functools.cache
+def _resources(cloud: Cloud) -> frozenset[str]:
+    """What tokens of *cloud* may be for, without a slash at the end."""
+    named = {cloud.arm_resource, cloud.classic, cloud.vault_resource, cloud.graph}
+    # Storage has one name in all clouds; it has no service here, but clients ask for its tokens beside others.
+    return frozenset(resource.lower() for resource in named | {"https://storage.azure.com"})
+
+
 def _text(claims: dict[str, Any], name: str) -> str:
     value = claims.get(name)
-    if not isinstance(value, str) or not value:
+    if not _is_text(value) or not value:
         raise RefusedError(50027)
-    return value
+    return str(value)
+
+
+def _is_text(value: object) -> bool:
+    """Half of a surrogate pair can be written in JSON, but is no text that could be quoted."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list) or not value or not all(_is_text(item) for item in value):
         raise RefusedError(50027)
     return tuple(value)
 
