@@ -102,7 +102,7 @@ def test_a_condition_holds_where_it_says(case: str) -> None:
         f"{TYPE} StringEquals 'open",
         f"{TYPE} StringEquals '" + "x" * 8200 + "'",
         "\0",
-        "ｅxists",
+        "\uff45xists",
     ],
 )
 def test_what_cannot_be_read_is_refused(text: str) -> None:
