@@ -139,13 +139,18 @@ def plant_vault(world: World, given: VaultSeed, principal: Callable[[str], str])
         )
         tenant = policy.tenant.lower() or vault.tenant_id
         vault.access_policies.append(AccessPolicy(principal(policy.principal), tenant, policy.application, *lists))
+    plant_into(world, vault, given)
+    return vault
+
+
+def plant_into(world: World, vault: Vault, given: VaultSeed) -> None:
+    """Put secrets, keys and certificates into a vault that is there."""
     for name, secret in given.secrets.items():
         _plant_secret(world, vault, name, secret)
     for name, key in given.keys.items():
         _plant_key(world, vault, name, key)
     for name, certificate in given.certificates.items():
         _plant_certificate(world, vault, name, certificate)
-    return vault
 
 
 def vault_problems(place: str, given: VaultSeed, identities: Collection[str]) -> Iterator[tuple[str, str]]:
