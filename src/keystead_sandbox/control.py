@@ -23,6 +23,7 @@ from keystead_sandbox.world import World
 
 _TITLE = "Keystead sandbox: control"
 _VERSION = "1"
+_FARTHEST = 3.2e9  # a century
 
 
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +35,10 @@ class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sandbox seconds in one wall second, above 0."""
 
     def __post_init__(self) -> None:
-        if self.advance < 0:
-            raise ValueError("advance must be 0 or more: the clock does not go back")
+        if not 0 <= self.advance <= _FARTHEST:
+            raise ValueError(
+                f"advance must be 0 or more, since the clock does not go back, and at most {_FARTHEST:.0f}"
+            )
         if self.rate is not None and not 0 < self.rate <= 1000:  # noqa: PLR2004 - the command's own bound, with room
             raise ValueError("rate must be above 0 and at most 1000")
 
@@ -272,7 +275,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _body(request: Request, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(await request.body(), type=kind)
-    except msgspec.DecodeError as error:  # ValidationError among them
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError among them
         raise HTTPException(400, str(error)) from None
 
 

@@ -19,6 +19,8 @@ import msgspec
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Service
 
+_LONGEST = 3.2e9  # seconds: a century
+
 
 class Effect(enum.StrEnum):
     """What happens to a request."""
@@ -59,6 +61,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
             raise ValueError("every must be 1 or more")
         if self.times is not None and self.times < 1:
             raise ValueError("times must be 1 or more")
+        if not 200 <= self.status <= 599:  # noqa: PLR2004 - HTTP's final answers
+            raise ValueError("status must be 200 to 599")
+        if not all(
+            0 <= each <= _LONGEST for each in (self.delay, self.jitter, self.retry_after or 0, self.seconds or 0)
+        ):
+            raise ValueError(f"delay, jitter, retryAfter and seconds must be 0 to {_LONGEST:.0f} seconds")
 
 
 @dataclass(slots=True)

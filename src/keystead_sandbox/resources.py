@@ -15,6 +15,13 @@ from keystead_sandbox.roles import Role, role_named
 AUDIENCE = "api://AzureADTokenExchange"
 
 
+_MOST = 3.2e9  # a century in seconds
+_ABOVE_ZERO = frozenset(
+    {"write_refill", "get_refill", "list_refill", "vault_refill", "page_size"}
+    | {f"{holder}_{verb}" for holder in ("subscription", "tenant") for verb in ("writes", "gets", "lists")}
+)
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How strict and how slow this Azure is; sandbox seconds, except the life of a token.
 
@@ -47,6 +54,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     page_size: int = 100
     combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not 0 <= value <= _MOST:
+                raise ValueError(f"{name} must be 0 to {_MOST:.0f}")
+            if name in _ABOVE_ZERO and value == 0:
+                raise ValueError(f"{name} must be above 0: a bucket that never fills says nothing of when to come back")
 
 
 @dataclass(slots=True)

@@ -144,6 +144,8 @@ def read_seed(path: Path) -> Seed:
         raise BadSeed("", f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadSeed("", f"{path}: is not text in YAML. Name a YAML file.") from error
+    except (ValueError, RecursionError) as error:  # a date or a number that cannot be, lists without end
+        raise BadSeed("", f"{path}: holds a value that YAML cannot read. Quote dates and numbers.") from error
     try:
         seed = msgspec.convert(loaded or {}, Seed)
         check(seed)

@@ -52,7 +52,7 @@ class Call:
         """The JSON object in the request. Refusal when there is none."""
         try:
             body = msgspec.json.decode(await self.request.body())
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise errors.Refusal(

@@ -40,6 +40,7 @@ _LONGEST = 600  # characters of issuer, subject, audience
 _FORM = re.compile(r"^\d{4}-\d{2}-\d{2}(-preview)?$")
 _NO_CREDENTIALS = frozenset({"malaysiasouth", "newzealandnorth"})  # Entra docs, as of 2026; the list shrinks
 _LARGEST_PAGE = 1000
+_NUMBER = re.compile(r"[0-9]{1,9}")
 # Resource Manager's token buckets, of one principal in one subscription (Azure docs: request limits and throttling).
 _REQUESTS = {"GET": ("reads", Limit(250, 25)), "DELETE": ("deletes", Limit(200, 10))}
 _WRITES = ("writes", Limit(200, 10))
@@ -79,7 +80,8 @@ def page(query: Mapping[str, str], size: int) -> tuple[int, int]:
     """Page size and start of a list request; the token's name is spelled in two ways by clients."""
     token = query.get("$skiptoken") or query.get("$skipToken") or "0"
     top = query.get("$top") or str(size)
-    if not (token.isdecimal() and top.isdecimal() and 1 <= int(top) <= _LARGEST_PAGE):
+    # Few digits, and ASCII's: int() takes those of every script, and refuses thousands of them.
+    if not (_NUMBER.fullmatch(token) and _NUMBER.fullmatch(top) and 1 <= int(top) <= _LARGEST_PAGE):
         raise errors.bad_request("The value of $top or $skiptoken is not valid.")
     return int(top), int(token)
 

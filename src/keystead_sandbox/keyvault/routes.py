@@ -14,6 +14,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -66,7 +67,7 @@ def keyvault_app(world: World, authority: TokenAuthority) -> Starlette:
     ]
     routes.append(Route("/{kind}/{rest:path}", service.answering("", service.nothing), methods=["GET", "PUT", "POST"]))
     routes.append(Route("/{kind}", service.answering("", service.nothing), methods=["GET"]))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={HTTPException: _unrouted})
 
 
 class _KeyVault:
@@ -192,6 +193,14 @@ class _KeyVault:
     async def nothing(self, call: _Call) -> Response:
         """Keys, certificates and whatever else; only a known caller is told."""
         raise errors.not_served(str(call.request.path_params["kind"]))
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """What no route serves, in the shape of every refusal."""
+    del request
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    refused = errors.RefusedError(status, "NotFound", "The sandbox's vaults serve nothing here.")
+    return JSONResponse(refused.wire(), status_code=status)
 
 
 def _paged(call: _Call, page: Callable[[str, int], tuple[list[dict[str, object]], str]]) -> Response:

@@ -81,7 +81,7 @@ def read_new(body: bytes) -> NewVersion:
     """The body of a set; it has a value."""
     try:
         new = msgspec.json.decode(body, type=NewVersion)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise errors.bad("The request body is not a secret.") from None
     if new.value is None:
         raise errors.bad("Property 'value' is required.")
@@ -95,7 +95,7 @@ def read_change(body: bytes) -> Change:
     """The body of an update."""
     try:
         change = msgspec.json.decode(body, type=Change)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise errors.bad("The request body is not a secret's attributes.") from None
     _check(change)
     return change
