@@ -55,17 +55,15 @@ def _row(row: Mapping[str, Any], rules: Collection[str], tests: Mapping[str, Col
             yield f"is enforced by {rule}, which is no rule of the sandbox"
 
 
-def refusals(service: str, source: str) -> set[str]:
+def refusals(module_name: str, source: str) -> set[str]:
     """The functions of a service's ``errors.py`` that build a refusal: what others raise."""
-    module = ast.parse(source)
-    kinds = {node.name for node in module.body if isinstance(node, ast.ClassDef)}
     return {
-        f"{service}.errors.{node.name}"
-        for node in module.body
+        f"{module_name}.{node.name}"
+        for node in ast.parse(source).body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")
         and isinstance(node.returns, ast.Name)
-        and node.returns.id in kinds
+        and node.returns.id in ("Refusal", "RefusedError")
     }
 
 

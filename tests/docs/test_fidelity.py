@@ -28,7 +28,8 @@ def rules() -> set[str]:
     """Everything that the sandbox may refuse or that may be set."""
     found = {f"rules.{name}" for name in Rules.__struct_fields__} | {f"entra.{code}" for code in CODES}
     for service in ("arm", "keyvault", "imds"):
-        found |= refusals(service, (SOURCES / service / "errors.py").read_text())
+        for path in (SOURCES / service).glob("*errors.py"):
+            found |= refusals(f"{service}.{path.stem}", path.read_text())
     return found
 
 
@@ -107,7 +108,7 @@ def test_refusals_are_the_public_functions_that_build_one() -> None:
         "def text() -> str: ...\n"
     )
 
-    assert refusals("arm", source) == {"arm.errors.too_many"}
+    assert refusals("arm.errors", source) == {"arm.errors.too_many"}
 
 
 def test_tests_are_what_pytest_collects() -> None:
