@@ -102,6 +102,46 @@ def test_nothing_secret_is_written_down(data: st.DataObject) -> None:
     assert CLIENT_SECRET not in kept
 
 
+_ONE = (
+    "/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.managedidentity/userassignedidentities"
+    "/{identity}/federatedidentitycredentials/{name}"
+)
+_ALL = _ONE.removesuffix("/{name}")
+_INSTANCE = "/common/discovery/instance"
+_DEEP, _TORN = b"[" * 100_000, b'{"a": "\xc3"}'
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "template", "query", "body", "status"),
+    [
+        pytest.param("arm", "PUT", _ONE, "", _DEEP, 400, id="nested beyond the decoder"),
+        pytest.param("arm", "PUT", _ONE, "", _TORN, 400, id="half a character"),
+        pytest.param("arm", "GET", _ALL, f"$top={'9' * 5000}", b"", 400, id="a huge page"),
+        pytest.param("arm", "GET", _ALL, "$top=\u0663", b"", 400, id="a digit of another script"),
+        pytest.param("keyvault", "PUT", "/secrets/{name}", "", _DEEP, 400, id="a nested secret"),
+        pytest.param("keyvault", "PUT", "/secrets/{name}", "", _TORN, 400, id="a torn secret"),
+        pytest.param("keyvault", "BREW", "/secrets/{name}", "", b"", 405, id="an unknown method"),
+        pytest.param("keyvault", "GET", "/", "", b"", 404, id="no path"),
+        pytest.param("entra", "GET", _INSTANCE, "authorization_endpoint=https://[", b"", 400, id="a torn address"),
+        pytest.param("control", "POST", "/clock", "", b'{"advance": 1e308}', 400, id="the end of time"),
+        pytest.param("control", "POST", "/faults", "", b'{"status": 99999}', 400, id="no status of HTTP's"),
+        pytest.param("control", "POST", "/faults", "", b'{"delay": 1e308}', 400, id="an endless delay"),
+        pytest.param("control", "POST", "/faults", "", _TORN, 400, id="a torn fault"),
+    ],
+)
+def test_what_fuzzing_found_is_refused(
+    service: str, method: str, template: str, query: str, body: bytes, status: int
+) -> None:
+    target = Target()
+    request = target.good(service, method, template, body)
+    request.query += f"&{query}"
+    answer = target.ask(request)
+    target.azure.close()
+
+    check(request, answer)
+    assert answer.status == status
+
+
 # Seed files ------------------------------------------------------------------------------------------------------
 
 SCALARS = st.sampled_from(
@@ -148,6 +188,26 @@ def test_a_seed_is_a_world_or_a_complaint(text: str) -> None:
         complaint = complaint_about(path)
         assert complaint is None or str(path) in complaint
         assert IN_SEED not in (complaint or "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rules: {propagation: 2024-99-99}",
+        "rules: {writeHold: .inf}",
+        "rules: {propagation: .nan}",
+        "rules: {propagation: -1}",
+        "rules: {writeRefill: 0}",
+    ],
+)
+def test_rules_that_no_service_could_keep_are_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "seed.yaml"
+    path.write_text(line)
+
+    complaint = complaint_about(path)
+
+    assert complaint is not None
+    assert complaint.startswith(str(path))
 
 
 @pytest.mark.parametrize(
