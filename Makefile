@@ -23,6 +23,10 @@ sandbox: $(RUNTIME) ## run the main job on this machine; ARGS="--once" ends by i
 test: $(DEV) ## run all tests
 	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
+.PHONY: test-az
+test-az: $(DEV) ## azure-cli, unmodified, against the emulated Azure; installs it once, outside the checkout
+	@az="$$($(BIN)/python tools/azure_cli.py)" && KEYSTEAD_AZ="$$az" $(BIN)/python -m pytest -q tests/az $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

@@ -1,9 +1,10 @@
-"""Writes what is generated: the CRDs and the reference pages. ``--check`` only says whether they are up to date."""
+"""Writes what is generated: the CRDs, the reference pages and the page of fidelity. ``--check`` only says whether they are up to date."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
+import fidelity
 import yaml
 
 from keystead.kube.crd import crd_yaml
@@ -83,6 +84,7 @@ def _meaning(field: dict[str, Any]) -> str:
 def outputs() -> dict[Path, str]:
     """Every generated file with what it must contain."""
     pages = {
+        ROOT / "docs/fidelity.md": NOTE + fidelity.page(),
         ROOT / "docs/reference/api.md": api(),
         ROOT / "docs/reference/troubleshooting.md": troubleshooting(),
     }

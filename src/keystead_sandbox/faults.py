@@ -29,6 +29,8 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Service
 from keystead_sandbox.latency import Latency
 
+_LONGEST = 3.2e9  # seconds: a century
+
 
 class Effect(enum.StrEnum):
     """What happens to a request."""

@@ -121,7 +121,10 @@ class _Entra:
         version = request.query_params.get("api-version", "")
         if version not in _VERSIONS:
             raise RefusedError(900144, parameter="api-version")
-        endpoint = urlsplit(request.query_params.get("authorization_endpoint", ""))
+        try:
+            endpoint = urlsplit(request.query_params.get("authorization_endpoint", ""))
+        except ValueError:  # a bracket that never closes
+            raise RefusedError(50049) from None
         tenant = endpoint.path.strip("/").partition("/")[0]
         known = (*_KNOWN_HOSTS, host_asked(request))
         if endpoint.scheme != "https" or endpoint.netloc.lower() not in known or not tenant:
