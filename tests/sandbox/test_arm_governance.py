@@ -240,7 +240,8 @@ def test_a_rule_that_is_not_understood_is_refused_when_it_is_written(rule: Any) 
 
 
 async def test_policies_that_make_no_sense_are_refused_and_others_read(arm: Arm) -> None:
-    scope, types = group_of(arm), {"listOfResourceTypesNotAllowed": []}
+    scope = group_of(arm)
+    types: dict[str, Any] = {"listOfResourceTypesNotAllowed": []}
     made = await assign(arm, scope, DENIED_TYPES, parameters=types)
     listed = await arm.ask("GET", f"{scope}/{AUTHORIZATION}/policyAssignments", version="2023-04-01")
     built_in = await arm.ask("GET", LOCATIONS, version="2023-04-01")
