@@ -4,6 +4,7 @@
 - Of Azure Policy's language it reads what a denial of resources by their fields needs: ``allOf``, ``anyOf``, ``not``,
   ``field`` with ``equals``, ``in``, ``like``, ``contains``, ``exists`` and their negations, and ``parameters('…')``. A
   rule that goes further is refused when it is written: a policy that silently denies nothing would be a lie.
+- A definition of the mode ``Indexed`` is about what has a location and tags; groups and credentials it leaves alone.
 - Effects: ``deny`` denies; ``audit`` and ``disabled`` let pass. Comparisons disregard case, as Azure Policy's do.
 """
 
@@ -46,6 +47,11 @@ class PolicyDefinition:
     #: The body it came in, for those who read it back.
     properties: Mapping[str, Any] = field(default_factory=dict)
     built_in: bool = False
+
+    @property
+    def indexed(self) -> bool:
+        """Whether it is about resources with a location and tags alone."""
+        return str(self.properties.get("mode", "All")).lower() == "indexed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +158,21 @@ def _compare(operator: str, found: Any, wanted: Any) -> bool:
     return text == str(wanted).lower()
 
 
-def _built_in(number: str, name: str, condition: Mapping[str, Any], **parameters: Any) -> PolicyDefinition:
+def _built_in(
+    number: str, name: str, condition: Mapping[str, Any], *, mode: str = "Indexed", **parameters: Any
+) -> PolicyDefinition:
     parameters = {"effect": "Deny", **parameters}
     return PolicyDefinition(
         id=f"/providers/Microsoft.Authorization/policyDefinitions/{number}",
         name=name,
         rule={"if": condition, "then": {"effect": "[parameters('effect')]"}},
         defaults=parameters,
-        properties={"displayName": name, "policyType": "BuiltIn", "mode": "Indexed"},
+        properties={"displayName": name, "policyType": "BuiltIn", "mode": mode},
         built_in=True,
     )
 
 
-# Names, ids and parameters are those of the Azure Policy built-in definitions ("General").
+# Names, ids, modes and parameters are those of the Azure Policy built-in definitions ("General").
 BUILT_IN = {
     definition.id.lower(): definition
     for definition in (
@@ -184,6 +192,7 @@ BUILT_IN = {
             "6c112d4e-5bc7-47ae-a041-ea2d9dccd749",
             "Not allowed resource types",
             {"field": "type", "in": "[parameters('listOfResourceTypesNotAllowed')]"},
+            mode="All",
             listOfResourceTypesNotAllowed=[],
         ),
         _built_in(

@@ -161,6 +161,17 @@ async def test_a_subscription_holds_so_many_assignments() -> None:
     assert [code_of(each) for each in answers] == [(201, ""), (400, "RoleAssignmentLimitExceeded")]
 
 
+async def test_an_assignment_is_read_by_its_id_or_said_to_be_missing(arm: Arm) -> None:
+    (given,) = arm.world.assignments.values()
+    gone = f"{arm.identity.resource_id}/providers/{A}/{uuid.UUID(int=3)}"
+
+    assert (await arm.ask("GET", given.id.upper().replace("/SUB", "/sub"), version="2022-04-01")).json()[
+        "id"
+    ] == given.id
+    assert code_of(await arm.ask("GET", gone, version="2022-04-01")) == (404, "RoleAssignmentNotFound")
+    assert (await arm.ask("DELETE", gone, version="2022-04-01")).status_code == 204
+
+
 async def test_a_deleted_identity_leaves_its_assignments_behind(arm: Arm) -> None:
     given = arm.world.assign_role(arm.identity.principal_id, "Reader", f"/subscriptions/{arm.subscription.id}")
 

@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.identity import ClientSecretCredential as SyncSecret
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.authorization.aio import AuthorizationManagementClient
-from azure.mgmt.authorization.models import RoleAssignmentCreateParameters
+from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
 from azure.mgmt.authorization.v2022_05_01_preview.models import Permission, RoleDefinition
 from azure.mgmt.keyvault import KeyVaultManagementClient as SyncVaults
 from azure.mgmt.keyvault.aio import KeyVaultManagementClient
@@ -39,16 +39,12 @@ arm = arm_fixtures.arm
 SECRET = "planted-client-secret"
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 # Nothing here is about pace, and these tests run on the wall's time.
-EASY = Rules(
-    **{f"{kind}_capacity": 1000.0 for kind in ("write", "delete", "get", "list")},
-    **{f"subscription_{kind}s": 1000.0 for kind in ("write", "delete", "get", "list")},
-    **{f"tenant_{kind}s": 1000.0 for kind in ("write", "delete", "get", "list")},
-    write_hold=0,
-    role_delay=0,
-    identity_visible=0,
-    credential_limit=200,
-    page_size=50,
-)
+_PLENTY: dict[str, Any] = {
+    name.format(kind): 1000.0
+    for name in ("{}_capacity", "subscription_{}s", "tenant_{}s")
+    for kind in ("write", "delete", "get", "list")
+}
+EASY = Rules(**_PLENTY, write_hold=0, role_delay=0, identity_visible=0, credential_limit=200, page_size=50)
 
 
 class Proxied:

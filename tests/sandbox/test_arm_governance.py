@@ -188,6 +188,15 @@ async def test_built_in_policies_deny_places_and_types(
     assert code_of(answer) == ((403, "RequestDisallowedByPolicy") if denied else (201, ""))
 
 
+async def test_an_indexed_policy_leaves_groups_and_credentials_alone(arm: Arm) -> None:
+    subscription = f"/subscriptions/{arm.subscription.id}"
+    await assign(arm, subscription, LOCATIONS, parameters={"listOfAllowedLocations": []})
+    await assign(arm, subscription, ALLOWED_TYPES, "types", parameters={"listOfResourceTypesAllowed": []})
+    new = await arm.ask("PUT", f"{subscription}/resourcegroups/new", version="2025-04-01", body={"location": "uksouth"})
+
+    assert ((await arm.put("fic1")).status_code, new.status_code) == (201, 201)
+
+
 async def test_a_policy_spares_its_not_scopes_and_goes_with_its_assignment(arm: Arm) -> None:
     types = {"listOfResourceTypesNotAllowed": [CREDENTIALS]}
     spared = arm.world.add_identity("spared", "spared")
@@ -240,7 +249,8 @@ def test_a_rule_that_is_not_understood_is_refused_when_it_is_written(rule: Any) 
 
 
 async def test_policies_that_make_no_sense_are_refused_and_others_read(arm: Arm) -> None:
-    scope, types = group_of(arm), {"listOfResourceTypesNotAllowed": []}
+    scope = group_of(arm)
+    types: dict[str, Any] = {"listOfResourceTypesNotAllowed": []}
     made = await assign(arm, scope, DENIED_TYPES, parameters=types)
     listed = await arm.ask("GET", f"{scope}/{AUTHORIZATION}/policyAssignments", version="2023-04-01")
     built_in = await arm.ask("GET", LOCATIONS, version="2023-04-01")

@@ -138,7 +138,12 @@ def check_policies(world: World, kind: str, scope: str, body: Mapping[str, Any])
     if isinstance(properties, dict):
         fields.update({f"{kind}/{name}": value for name, value in properties.items()})
     fields = {name.lower(): value for name, value in fields.items()}
-    denying = [policy for policy in world.policies.values() if policy.denies(scope, fields)]
+    bare = kind in (CREDENTIALS, GROUPS)  # without a location, or without what Azure Policy indexes
+    denying = [
+        policy
+        for policy in world.policies.values()
+        if not (bare and policy.definition.indexed) and policy.denies(scope, fields)
+    ]
     if not denying:
         return
     named = [
