@@ -63,7 +63,8 @@ async def served() -> AsyncIterator[tuple[Served, httpx2.AsyncClient]]:
 @pytest.mark.parametrize("seen", SEEN, ids=[each["client"] for each in SEEN])
 async def test_a_clients_requests_are_served(served: tuple[Served, httpx2.AsyncClient], seen: dict[str, Any]) -> None:
     made, client = served
-    keys: Any = KeySet.import_key_set({"keys": [dict(each) for each in made.app.authority.jwks()["keys"]]})
+    published: Any = made.app.authority.jwks()
+    keys = KeySet.import_key_set(published)
     named = {"tenant": made.tenant, "host": LOGIN}
     assert seen["source"]
     for request in seen["requests"]:
