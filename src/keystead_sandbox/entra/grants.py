@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from keystead_sandbox.clouds import cloud_at
 from keystead_sandbox.entra import rules
+from keystead_sandbox.entra.assertions import Assertion, read_assertion
 from keystead_sandbox.entra.errors import RefusedError
 from keystead_sandbox.entra.forms import read_form, required
 from keystead_sandbox.entra.state import Directory, Issuers, host_asked
@@ -87,24 +88,21 @@ class Grants:
         return False
 
     async def _assert(self, request: Request, principal: Identity | Application, text: str) -> bool:
-        assertion = rules.read_assertion(text)
+        assertion = read_assertion(text)
         own = isinstance(principal, Application) and assertion.issuer.lower() == principal.client_id
         if isinstance(principal, Application) and own:
             base = f"https://{host_asked(request)}/{principal.tenant_id}"
             rules.check_certificate(
-                text,
                 assertion,
                 principal.certificates,
                 endpoints=(f"{base}/oauth2/v2.0/token", f"{base}/oauth2/token", f"{base}/v2.0", base),
                 now=self._world.clock.wall(),
             )
         else:
-            await self._exchange(request, principal, text, assertion)
+            await self._exchange(request, principal, assertion)
         return own
 
-    async def _exchange(
-        self, request: Request, principal: Identity | Application, text: str, assertion: rules.Assertion
-    ) -> None:
+    async def _exchange(self, request: Request, principal: Identity | Application, assertion: Assertion) -> None:
         """Accept another issuer's token, when a federated credential trusts it."""
         rules.check_tenant(assertion, self._world.tenants[principal.tenant_id])
         request.state.note["detail"].update(
@@ -115,7 +113,7 @@ class Grants:
         try:
             trusting = rules.match_issuer(assertion, view, client_id=principal.client_id, name=principal.name)
             key = await self._issuers.key(assertion.issuer, assertion.key_id)
-            rules.check_signature(text, assertion, key)
+            rules.check_signature(assertion, key)
             rules.check_time(assertion, self._world.clock.wall())
             credential = rules.match_subject(assertion, trusting)
         except RefusedError as refused:

@@ -21,8 +21,9 @@ from starlette.requests import Request
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.clouds import PUBLIC, cloud_at
+from keystead_sandbox.entra.assertions import Assertion
 from keystead_sandbox.entra.errors import RefusedError
-from keystead_sandbox.entra.rules import Assertion, signing_keys
+from keystead_sandbox.entra.rules import signing_keys
 from keystead_sandbox.resources import Application, Credential, Identity
 from keystead_sandbox.world import World
 
