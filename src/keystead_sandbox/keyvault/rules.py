@@ -13,7 +13,7 @@ import msgspec
 from keystead_sandbox.keyvault import errors
 
 APPLICATION = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"  # Key Vault's own application, which a token may be for
-VERSIONS = frozenset({"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"})
+VERSIONS = frozenset({"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6-preview.2", "7.6", "2025-07-01", "2026-04-01"})
 PAGE = 25
 RECOVERABLE_DAYS = 90
 _SECRETS = "Microsoft.KeyVault/vaults/secrets"
