@@ -132,11 +132,11 @@ def templates() -> dict[str, list[tuple[str, str]]]:
         found["arm"].append((method, path.replace("\\", "")))
     apps: dict[str, Any] = {
         "entra": services["entra"]._app,
-        "keyvault": services["keyvault"]._app,
         "control": azure.app._control,
     }
     for name, app in apps.items():
         found[name] = [(method, route.path) for route in app.routes for method in sorted(route.methods)]
+    found["keyvault"] = [(row.method, f"/{row.path}") for row in services["keyvault"]._app.rows]
     azure.close()
     return found
 

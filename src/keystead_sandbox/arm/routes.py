@@ -117,6 +117,8 @@ class ArmApp:
 
     def _decorate(self, request: Request, response: Response) -> None:
         """Headers that every answer of Resource Manager carries."""
+        if "content-type" in response.headers:
+            response.headers["Content-Type"] = "application/json; charset=utf-8"
         number = str(uuid.uuid4())
         moment = self._world.clock.wall().strftime("%Y%m%dT%H%M%SZ")
         response.headers.update(

@@ -49,7 +49,8 @@ class KeyVaultApp:
         self._world = world
         self._authority = authority
         self._numbers = itertools.count(1)
-        self._table = _Table([*secrets.rows(), *keys.rows(), *key_use.rows(), *certificates.rows(), *issuance.rows()])
+        self.rows = (*secrets.rows(), *keys.rows(), *key_use.rows(), *certificates.rows(), *issuance.rows())
+        self._table = _Table(self.rows)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
