@@ -53,7 +53,8 @@ def test_pages_show_all_that_stands_once_whatever_is_written_meanwhile(
     for name in standing:
         world.set_secret(vault, name, "x")
     touched = {name.lower() for _, name in writes}
-    seen, after = [], ""
+    seen: list[str] = []
+    after = ""
 
     while True:
         names, after = held.names(after, size)
@@ -79,7 +80,8 @@ def test_the_newest_version_is_read_and_every_version_is_listed_once(
 ) -> None:
     world, vault, held = shelf()
     made = [world.set_secret(vault, data.draw(st.sampled_from(["one", "ONE", "One"])), str(n)) for n in range(count)]
-    seen, after, first = [], "", True
+    seen: list[str] = []
+    after, first = "", True
 
     while after or first:
         names, after = held.version_names("oNe", after, size)
