@@ -158,7 +158,7 @@ async def test_without_a_public_network_nobody_comes_in(admin: Cloud) -> None:
     )
 
 
-DENY = {"defaultAction": "Deny", "bypass": "AzureServices"}
+DENY: dict[str, object] = {"defaultAction": "Deny", "bypass": "AzureServices"}
 RULES: list[tuple[dict[str, object], int]] = [
     ({"defaultAction": "Allow"}, 200),
     ({"bypass": "None"}, 200),
