@@ -206,7 +206,9 @@ def _discovery(path: str, kinds: tuple[Kind, ...]) -> dict[str, Any] | None:
 
 
 def _meta(number: int, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
-    fields = {"f:metadata": {"f:annotations": {".": {}, "f:example.com/owner": {}}, "f:labels": {".": {}, "f:team": {}}}}
+    fields = {
+        "f:metadata": {"f:annotations": {".": {}, "f:example.com/owner": {}}, "f:labels": {".": {}, "f:team": {}}}
+    }
     entry = {
         "manager": "argocd-controller",
         "operation": "Update",
