@@ -137,10 +137,10 @@ def _plot(found: dict[str, Laps], picture: Path) -> None:
     for axes, (label, lap, name, bar) in zip(panels, shown, strict=True):
         values: list[Any] = [found[title][lap][name] for title in titles]
         drawn = axes.barh(titles, values, color="#2b6cb0", height=0.55)
-        axes.bar_label(drawn, fmt="%.3g", padding=3)
+        axes.bar_label(drawn, fmt="%.3g", padding=4, bbox={"color": "white", "pad": 1})
         axes.margins(x=0.18)
         if bar is not None:
-            axes.axvline(bar, color="#c53030", linewidth=2)
+            axes.axvline(bar, color="#c53030", linewidth=1.5, zorder=0.5)
         axes.set_xlabel(label)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture)

@@ -6,15 +6,16 @@ import logging
 import sys
 from typing import Any
 
+from meter import Meter
+
 
 async def main(server: str, objects: int, burst: int) -> None:
     kopf: Any = importlib.import_module("kopf")
-    meter_module: Any = importlib.import_module("meter")
     logging.getLogger("kopf").setLevel(logging.ERROR)
     logging.disable(logging.WARNING)
     stop = asyncio.Event()
     registry = kopf.OperatorRegistry()
-    meter = meter_module.Meter(server, objects, burst)
+    meter = Meter(server, objects, burst)
 
     @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator,unused-ignore] # known only where kopf is
     def login(**_: Any) -> Any:

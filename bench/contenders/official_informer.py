@@ -6,17 +6,18 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+from meter import Meter
+
 
 def main(server: str, objects: int, burst: int) -> None:
     kubernetes: Any = importlib.import_module("kubernetes")
     informer: Any = importlib.import_module("kubernetes.informer")
-    meter_module: Any = importlib.import_module("meter")
     configuration = kubernetes.client.Configuration()
     configuration.host = server
     configuration.verify_ssl = False
     api = kubernetes.client.ApiClient(configuration)
     core, custom = kubernetes.client.CoreV1Api(api), kubernetes.client.CustomObjectsApi(api)
-    meter, turn, done = meter_module.Meter(server, objects, burst), threading.Lock(), threading.Event()
+    meter, turn, done = Meter(server, objects, burst), threading.Lock(), threading.Event()
 
     def arrived(kind: str, item: Any) -> None:
         metadata = item["metadata"] if isinstance(item, dict) else item.metadata.to_dict()
