@@ -7,9 +7,9 @@ from typing import Protocol
 import structlog
 
 from keystead.apply.executor import Executor
-from keystead.kube.queue import WorkQueue
+from keystead.kube.queue import Closed, WorkQueue
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
 from keystead.plan.planner import make_plan
 from keystead.report.publish import Publisher
@@ -33,7 +33,7 @@ class Controller:
         observer: Observer,
         executor: Executor,
         publisher: Publisher,
-        queue: WorkQueue,
+        queue: WorkQueue[str],
         clock: Clock,
         orphans: Orphans,
     ) -> None:
@@ -50,22 +50,32 @@ class Controller:
         self._queue.add_after(name, COALESCE)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled, or until the queue is closed."""
         while True:
-            name = await self._queue.get()
+            try:
+                name = await self._queue.get()
+            except Closed:
+                return
             try:
                 await self._reconcile(name)
                 self._queue.forget(name)
             except KeysteadError as error:
-                log.warning(
-                    "pass failed", grant=name, reason=error.reason, error=str(error), again=self._queue.retry(name)
-                )
+                asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
+                again = self._queue.retry(name, at_least=asked)
+                log.warning("pass failed", grant=name, reason=error.reason, error=str(error), again=again)
             except (asyncio.CancelledError, KeyboardInterrupt):
                 raise
             except Exception:
                 log.exception("bug: pass failed unexpectedly", grant=name, again=self._queue.retry(name))
             finally:
                 self._queue.done(name)
+
+    async def tell(self) -> None:
+        """Say how the grants stand whose turn would be next, and do nothing about it: for an operator that ends."""
+        for name in self._queue.take_due(2 * COALESCE):
+            seen = self._observer.snapshot(name)
+            if seen is not None:
+                await self._publisher.publish(seen, make_plan(seen))
 
     async def _reconcile(self, name: str) -> None:
         self.passes += 1
