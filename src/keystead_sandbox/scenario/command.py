@@ -22,7 +22,7 @@ from keystead_sandbox.scenario import live, stage, summary
 from keystead_sandbox.scenario.cast import Cast, Fate, make_cast
 from keystead_sandbox.scenario.judge import report as make_report
 from keystead_sandbox.scenario.judge import schedule, settled, unmet
-from keystead_sandbox.scenario.processes import Part, PartFailed, Parts, executable
+from keystead_sandbox.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario.story import Story
 from keystead_sandbox.scenario.witness import Witness
 
