@@ -23,6 +23,10 @@ sandbox: $(RUNTIME) ## run the main job on this machine; ARGS="--once" ends by i
 test: $(DEV) ## run all tests
 	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
+.PHONY: control-plane
+control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it once; prints its folder
+	@$(BIN)/keystead-sandbox control-plane
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from keystead_sandbox.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import live, stage, summary
 from keystead_sandbox.scenario.cast import Cast, Fate, make_cast
 from keystead_sandbox.scenario.judge import report as make_report
 from keystead_sandbox.scenario.judge import schedule, settled, unmet
-from keystead_sandbox.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario.story import Story
 from keystead_sandbox.scenario.witness import Witness
 

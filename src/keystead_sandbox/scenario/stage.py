@@ -19,9 +19,9 @@ import yaml
 from lightkube import AsyncClient, KubeConfig
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
+from keystead_sandbox.processes import Part, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario.cast import Cast
-from keystead_sandbox.processes import Part, Parts, executable
 
 _ESO_CRDS = Path(__file__).parents[1] / "kube" / "eso_crds.yaml"
 _USERS = (roles.OPERATOR, roles.ENGINE, roles.REVIEWER, roles.TEAM)
