@@ -8,11 +8,13 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import shlex
 import signal
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +52,10 @@ def azure(
     allow_issuer: Annotated[
         list[str] | None, typer.Option("--allow-issuer", help="An issuer's host beyond loopback.")
     ] = None,
+    issuer_documents: Annotated[
+        Path | None,
+        typer.Option("--issuer-documents", help="JSON object of issuers' documents by URL, never fetched then."),
+    ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every exchange here, as JSON lines.")] = None,
 ) -> None:
     """Serve an emulated Azure: Entra, Resource Manager, Key Vault, behind a CONNECT proxy."""
@@ -59,7 +65,7 @@ def azure(
             env_file=in_a_folder(env_file.absolute()),
             port=port,
             rate=clock_rate,
-            issuers=Issuers(issuer_ca),
+            issuers=Issuers(issuer_ca, read_documents(issuer_documents)),
             allowed=frozenset(host.lower() for host in allow_issuer or ()),
             journal=journal,
         )
@@ -80,8 +86,10 @@ class Issuers:
     the first use. What is there at the start and holds no certificates is refused at once.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, documents: Mapping[str, bytes] | None = None) -> None:
         self._path = path
+        self.documents = documents or {}
+        """What issuers publish that cannot be reached from here, by URL."""
         self._context: ssl.SSLContext | None = None
         if path is not None and path.exists():
             try:
@@ -97,6 +105,19 @@ class Issuers:
                 context.load_verify_locations(cafile=self._path)
             self._context = context
         return self._context
+
+
+def read_documents(path: Path | None) -> dict[str, bytes]:
+    """Issuers' documents by URL, from a file. Unusable when it is none."""
+    if path is None:
+        return {}
+    try:
+        written = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Unusable(f"--issuer-documents: {path} cannot be read as JSON. Name a file that can.") from error
+    if not isinstance(written, dict) or not all(isinstance(each, dict) for each in written.values()):
+        raise Unusable(f"--issuer-documents: {path} must be an object that gives a JSON object for each URL.")
+    return {url: json.dumps(document).encode() for url, document in written.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +227,8 @@ def fetcher(session: aiohttp.ClientSession, issuers: Issuers, allowed: frozenset
     """Reads issuers' documents over TLS, from loopback and from hosts that were named; from nowhere else."""
 
     async def fetch(url: str) -> tuple[int, bytes]:
+        if url in issuers.documents:
+            return 200, issuers.documents[url]
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         if parts.scheme != "https" or (host not in _LOOPBACK and host not in allowed):

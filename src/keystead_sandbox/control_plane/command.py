@@ -72,7 +72,6 @@ async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, 
             names = [ADMIN, *(_user(each).name for each in users)]
             tokens = {name: files.token_section(plane.token(name)) for name in names}
             files.publish(kubeconfig, plane.config(tokens, current=ADMIN))
-            stack.callback(kubeconfig.unlink, missing_ok=True)
             stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(plane.first_to_end())
             done, pending = await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:
