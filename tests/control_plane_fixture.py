@@ -12,10 +12,11 @@ import base64
 import contextlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +49,12 @@ class RealCluster:
 
     def admin(self) -> httpx2.Client:
         """A client that signs in as admin; the caller closes it."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx2.Client(base_url=self.url, verify=str(self.ca_file), headers=headers, timeout=30, trust_env=False)
+        return self.client({"Authorization": f"Bearer {self.token}"})
+
+    def client(self, headers: Mapping[str, str] | None = None) -> httpx2.Client:
+        """A client for anybody; the caller closes it."""
+        trust = ssl.create_default_context(cadata=self.ca_pem.decode())
+        return httpx2.Client(base_url=self.url, verify=trust, headers=headers, timeout=30, trust_env=False)
 
     def pid(self, program: str) -> int:
         """Of ``etcd``, ``kube-apiserver`` or ``kube-controller-manager``, to stop and continue it with signals."""
