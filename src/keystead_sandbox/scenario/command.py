@@ -158,7 +158,8 @@ class _Run:
         team, watcher = built.kubernetes(roles.TEAM), built.kubernetes()
         async with aiohttp.ClientSession() as azure:
             witness = Witness(self._cast, watcher, azure, built.azure_url, self._began)
-            operator = await stage.start_keystead(built, self._cast, parts, rate=self._rate)
+            operator = await stage.start_operator(built, self._cast, parts, rate=self._rate)
+            await stage.start_engine(built, parts)
             self._say(f"keystead sandbox: operator and engine started; {len(self._cast.fates)} namespaces move in")
             background = [
                 asyncio.create_task(witness.run()),

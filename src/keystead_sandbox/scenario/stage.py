@@ -221,9 +221,8 @@ class Builder:
         return [*documents, *people.objects(self._cast)]
 
 
-async def start_keystead(stage: Stage, cast: Cast, parts: Parts, *, rate: float) -> Part:
-    """Start the operator and the engine, unmodified; returns the operator."""
-    keystead = executable("keystead")
+async def start_operator(stage: Stage, cast: Cast, parts: Parts, *, rate: float) -> Part:
+    """Start the operator, unmodified."""
     waits = {name: f"{seconds / rate:g}s" for name, seconds in WAITS.items()}
     environment = {
         **stage.environment,
@@ -234,9 +233,15 @@ async def start_keystead(stage: Stage, cast: Cast, parts: Parts, *, rate: float)
         "KUBECONFIG": str(stage.cast_kubeconfig),
         "KEYSTEAD_LEASE_NAMESPACE": HOME,
     }
-    operator = await parts.start("operator", keystead, "run", "--context", roles.OPERATOR, environment=environment)
-    await parts.start("engine", keystead, "sync", "--context", roles.ENGINE, environment=environment)
-    return operator
+    keystead = executable("keystead")
+    return await parts.start("operator", keystead, "run", "--context", roles.OPERATOR, environment=environment)
+
+
+async def start_engine(stage: Stage, parts: Parts) -> Part:
+    """Start the secrets engine, unmodified; it signs in as the stores' accounts, with nothing of its own."""
+    environment = {**stage.environment, "KUBECONFIG": str(stage.cast_kubeconfig)}
+    keystead = executable("keystead")
+    return await parts.start("engine", keystead, "sync", "--context", roles.ENGINE, environment=environment)
 
 
 def _base_environment() -> dict[str, str]:
