@@ -27,6 +27,14 @@ test: $(DEV) ## run all tests
 test-az: $(DEV) ## azure-cli, unmodified, against the emulated Azure; installs it once, outside the checkout
 	@az="$$($(BIN)/python tools/azure_cli.py)" && KEYSTEAD_AZ="$$az" $(BIN)/python -m pytest -q tests/az $(ARGS)
 
+.PHONY: control-plane
+control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it once; prints its folder
+	@$(BIN)/keystead-sandbox control-plane
+
+.PHONY: test-real
+test-real: $(DEV) control-plane ## run the end-to-end and conformance suites on a real control plane
+	@$(BIN)/python -m pytest -n 2 -q --kube real tests/operator tests/real $(wildcard tests/conformance) $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

@@ -22,7 +22,7 @@ import typer
 
 from keystead_sandbox.azure import NAMES, AzureApp
 from keystead_sandbox.clock import ScaledClock
-from keystead_sandbox.issuers import Hosts, Issuers, Unusable, fetcher
+from keystead_sandbox.issuers import Hosts, Issuers, Unusable, fetcher, read_documents
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.proxy import Proxy
@@ -34,7 +34,7 @@ from keystead_sandbox.world import World
 _TERRAFORM = {"AzureCloud": "public", "AzureChinaCloud": "china", "AzureUSGovernment": "usgovernment"}
 
 
-def azure(
+def azure(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command line
     env_file: Annotated[
         Path, typer.Option("--env-file", help="Appears, with export lines, once every port accepts.", dir_okay=False)
     ],
@@ -48,6 +48,10 @@ def azure(
         list[str] | None,
         typer.Option("--allow-issuer", help="A host, or HOST:PORT, of issuers beyond this machine. Repeatable."),
     ] = None,
+    issuer_documents: Annotated[
+        Path | None,
+        typer.Option("--issuer-documents", help="JSON object of issuers' documents by URL, never fetched then."),
+    ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every exchange here, as JSON lines.")] = None,
     journal_keep: Annotated[
         int, typer.Option("--journal-keep", help="How many exchanges to keep in memory, the newest.", min=1)
@@ -60,7 +64,7 @@ def azure(
             env_file=in_a_folder(env_file.absolute()),
             port=port,
             rate=clock_rate,
-            issuers=Issuers(issuer_ca),
+            issuers=Issuers(issuer_ca, read_documents(issuer_documents)),
             hosts=Hosts.read(allow_issuer or ()),
             keep=journal_keep,
             journal=journal,
