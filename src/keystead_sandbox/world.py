@@ -285,9 +285,9 @@ class World:
         self.assignments[made.id.lower()] = made
         return made
 
-    def remove_assignment(self, assignment: RoleAssignment) -> None:
-        """Take a role away; it stays in effect for ``role_delay``."""
-        if self.assignments.pop(assignment.id.lower(), None) is not None:
+    def remove_assignment(self, assignment: RoleAssignment, *, at_once: bool = True) -> None:
+        """Take a role away; unless *at_once* it stays in effect for ``role_delay``."""
+        if self.assignments.pop(assignment.id.lower(), None) is not None and not at_once:
             assignment.deleted_at = self.clock.now()
             self._retired.append(assignment)
 

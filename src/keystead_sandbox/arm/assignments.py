@@ -151,7 +151,7 @@ class Assignments:
         rules.admit(self._world, call.caller, f"{_ACTION}/delete", call.path, asked)
         if found is None:
             return Response(status_code=204)
-        self._world.remove_assignment(found)
+        self._world.remove_assignment(found, at_once=False)
         return JSONResponse(assignment_body(found))
 
 

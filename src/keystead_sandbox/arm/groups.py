@@ -126,7 +126,7 @@ class Groups:
         for vault in [each for each in world.vaults.values() if covers(group.id, each.resource_id)]:
             vaults.delete(world, vault)
         for assignment in [each for each in world.assignments.values() if covers(group.id, each.scope)]:
-            world.remove_assignment(assignment)
+            world.remove_assignment(assignment, at_once=False)
         for kept in (world.locks, world.policies):
             for key in [key for key in kept if covers(group.id, key)]:
                 del kept[key]
