@@ -23,6 +23,12 @@ sandbox: $(RUNTIME) ## run the main job on this machine; ARGS="--once" ends by i
 test: $(DEV) ## run all tests
 	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
+SEEDS ?= 500
+FIRST ?= 1
+.PHONY: simulate
+simulate: $(DEV) ## play SEEDS=500 random stories from FIRST=1 on, on virtual time; 1 if a rule breaks
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

@@ -97,10 +97,21 @@ class Judge:
     def _claim(self, place: Place, claim: Object) -> str:
         wanted = self._expected(place, claim)
         status, reason = oracle.reason_of(claim)
+        if wanted is not None and status == "True" and not self._works(place, claim):
+            return f"claim {claim['metadata']['namespace']}/{claim['metadata']['name']}: says Ready, and is not"
         if wanted is None or (status == "True" and "Ready" in wanted) or (status == "False" and reason in wanted):
             return ""
         where = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
         return f"claim {where}: Ready is {status or 'absent'} {reason}, should be {' or '.join(sorted(wanted))}"
+
+    def _works(self, place: Place, claim: Object) -> bool:
+        """The credential stands, and the account names its identity."""
+        subject, namespace = claim["status"].get("subject", ""), claim["metadata"]["namespace"]
+        holder = place.object("serviceaccounts", subject.split(":")[-1], namespace)
+        notes = (holder or {"metadata": {}})["metadata"].get("annotations") or {}
+        identity = self.stage.azure.identities_by_client.get(notes.get(CLIENT, ""))
+        held = identity.credentials.values() if identity is not None else ()
+        return any((each.issuer, each.subject) == (place.issuer, subject) for each in held)
 
     def _expected(self, place: Place, claim: Object) -> set[str] | None:
         """Reasons that are right for this claim; ``None`` where several answers are."""
@@ -202,6 +213,8 @@ class Judge:
             if not client or "by-hand" in notes or "retained" in place.specs:
                 continue
             subject = f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}"
+            if any(each["spec"]["credential"]["subject"] == subject for each in place.objects("federations")):
+                continue  # judged with its claim
             identity = self.stage.azure.identities_by_client.get(client)
             held = identity.credentials.values() if identity is not None else ()
             if not any(each.subject == subject and each.issuer == place.issuer for each in held):

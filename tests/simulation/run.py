@@ -58,7 +58,7 @@ class _Log:
     complaints: list[str] = field(default_factory=list)
 
     def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        self.lines.append(dict(event))
+        self.lines.append({"at": asyncio.get_running_loop().time(), **event})
         raise structlog.DropEvent
 
     def complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

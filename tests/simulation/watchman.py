@@ -202,9 +202,12 @@ class Watchman:
 
     def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:
         """With the namespace alive the annotation goes before the credential."""
-        _, _, namespace, account = subject.split(":")
-        found, entry = place.object("namespaces", namespace), place.object("federations", name)
-        if found is None or entry is None or found["metadata"].get("deletionTimestamp"):
+        parts, entry = subject.split(":"), place.object("federations", name)
+        if len(parts) != 4 or entry is None:
+            return
+        namespace, account = parts[2:]
+        found = place.object("namespaces", namespace)
+        if found is None or found["metadata"].get("deletionTimestamp"):
             return
         if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or not self._settled(place):
             return
