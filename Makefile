@@ -35,6 +35,12 @@ control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it o
 test-real: $(DEV) control-plane ## run the end-to-end and conformance suites on a real control plane
 	@$(BIN)/python -m pytest -n 2 -q --kube real tests/operator tests/real $(wildcard tests/conformance) $(ARGS)
 
+SEEDS ?= 500
+FIRST ?= 1
+.PHONY: simulate
+simulate: $(DEV) ## play SEEDS=500 random stories from FIRST=1 on, on virtual time; 1 if a rule breaks
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

@@ -122,6 +122,7 @@ class Inventory:
             return
         if reason is Reason.IDENTITY_FULL:
             watched.state = dataclasses.replace(watched.state, full=True)
+        watched.corrections += 1  # a list that is under way may be from before
         watched.due = float("-inf")
 
     async def stop(self) -> None:

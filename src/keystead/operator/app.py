@@ -213,12 +213,14 @@ class Operator:
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
-        async def orphans(grant_name: str) -> None:
+        async def orphans(grant_name: str) -> bool:
             if any(grant.name == grant_name for grant in caches.grants()):
-                return
-            for claim in caches.claims():
-                if claim.grant_name == grant_name:
-                    await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now())
+                return True
+            left = [claim for claim in caches.claims() if claim.grant_name == grant_name]
+            told = [
+                await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now()) for claim in left
+            ]
+            return all(told)
 
         executor = Executor(writer, self.lanes, self._verifier, board, clock)
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)

@@ -20,9 +20,9 @@ COALESCE = 0.03  # seconds: a burst of events about one grant is looked at once
 
 
 class Orphans(Protocol):
-    """Tells claims whose grant does not exist."""
+    """Tells claims whose grant does not exist; whether all were told."""
 
-    async def __call__(self, grant_name: str) -> None: ...
+    async def __call__(self, grant_name: str) -> bool: ...
 
 
 class Controller:
@@ -57,8 +57,10 @@ class Controller:
             except Closed:
                 return
             try:
-                await self._reconcile(name)
-                self._queue.forget(name)
+                if await self._reconcile(name):
+                    self._queue.forget(name)
+                else:
+                    self._queue.retry(name)  # somebody could not be told, and nothing else would bring us back
             except KeysteadError as error:
                 asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
                 again = self._queue.retry(name, at_least=asked)
@@ -77,19 +79,20 @@ class Controller:
             if seen is not None:
                 await self._publisher.publish(seen, make_plan(seen))
 
-    async def _reconcile(self, name: str) -> None:
+    async def _reconcile(self, name: str) -> bool:
+        """Whether everybody was told how things stand."""
         self.passes += 1
         seen = self._observer.snapshot(name)
         if seen is None:
-            await self._orphans(name)
-            return
+            return await self._orphans(name)
         plan = make_plan(seen)
         await self._executor.carry_out(plan)
-        await self._publisher.publish(seen, plan)
+        told = await self._publisher.publish(seen, plan)
         if seen.grant is None:
-            await self._orphans(name)
+            told = await self._orphans(name) and told
         drift = self._observer.next_list(seen)
         if drift is not None and not math.isinf(drift):
             self._queue.add_after(name, drift + COALESCE)
         if plan.look_again is not None:
             self._queue.add_after(name, (plan.look_again - self._clock.now()).total_seconds() + COALESCE)
+        return told

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import uuid
 from typing import Any, TypeAlias
 
 from keystead_sandbox.clock import Clock
@@ -9,7 +10,7 @@ from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import errors, events, ownership, patches, rules
 from keystead_sandbox.kube.admission import Writing, admit, declared
 from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, NAMESPACES, Kind
-from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
+from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
@@ -22,7 +23,7 @@ _PATCHES = ("application/merge-patch+json", "application/json-patch+json", "appl
 class Rest:
     """Operations on one cluster's objects. Whatever it returns must not be changed by the caller."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, seed: str | None = None) -> None:
         self.store = Store()
         self.kinds: dict[tuple[str, str, str], Kind] = {
             (each.group, each.version, each.plural): each for each in BUILT_IN
@@ -30,7 +31,7 @@ class Rest:
         self.ca_pem = ""
         self._clock = clock
         self._lifecycle = Lifecycle(self)
-        self._random = random.Random(0)  # noqa: S311 - suffixes of generated names
+        self._random = random.Random(seed)  # noqa: S311 - names and UIDs, not secrets; a seed makes a run repeat
 
     def instant(self) -> str:
         return self._clock.wall().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -139,13 +140,16 @@ class Rest:
         self._lifecycle.changed(NAMESPACES, stored)
         return stored
 
+    def _new_uid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
     # Used by the life cycle too ----------------------------------------------------------------------------------
 
     def install(self, resource: tuple[str, str], item: Object) -> None:
         """Store an object of the cluster's own, unless it is there."""
         metadata = item["metadata"]
         if self.store.get(resource, metadata.get("namespace", ""), metadata["name"]) is None:
-            metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
+            metadata |= {"uid": self._new_uid(), "creationTimestamp": self.instant()}
             self.store.put(resource, item)
             self._lifecycle.created(resource, item)
 
@@ -220,7 +224,7 @@ class Rest:
             raise errors.invalid(kind.group, kind.kind, name, [wrong])
         if kind.namespaced:
             metadata["namespace"] = namespace
-        metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
+        metadata |= {"uid": self._new_uid(), "creationTimestamp": self.instant()}
         if kind.generations:
             metadata["generation"] = 1
         return metadata
