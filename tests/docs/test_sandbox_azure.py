@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from keystead_sandbox import seeds
+from keystead_sandbox import seeds, vault_seeds
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.journal import Query
 
@@ -75,7 +75,12 @@ def test_what_every_tool_is_for_is_among_the_blocks() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [each for name, each in vars(seeds).items() if name.endswith("Seed") and issubclass(each, msgspec.Struct)]
+    [
+        each
+        for module in (seeds, vault_seeds)
+        for name, each in vars(module).items()
+        if name.endswith("Seed") and issubclass(each, msgspec.Struct)  # the parts
+    ]
     + [Fault],
 )
 def test_every_field_is_named(kind: type[msgspec.Struct]) -> None:
