@@ -49,7 +49,7 @@ def test_the_commands_run_as_printed(tmp_path: Path) -> None:
     answers = ran.stdout
     assert '"subscriptionPolicies"' in answers
     assert '"writer"' in answers
-    assert '"error":"' not in answers.replace(' ', '')
+    assert '"error":"' not in answers.replace(" ", "")
     assert [path.name for path in tmp_path.glob("*.env*")] == []
 
 
