@@ -16,7 +16,7 @@ AUDIENCE = "api://AzureADTokenExchange"
 
 
 _MOST = 1e12  # of anything that a rule counts or measures
-_RATES = ("_refill", "_writes", "_gets", "_lists", "page_size", "burst")
+_RATES = ("_refill", "_writes", "_gets", "_lists", "_deletes", "_factor", "page_size", "burst")
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

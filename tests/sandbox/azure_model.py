@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 HOLD, PROPAGATION, NEGATIVE, POSITIVE, LIMIT = 1.3, 15.0, 90.0, 60.0, 20
 TOKEN_LIFE = 86400.0
 #: Capacity and refill per second of an identity's buckets, of the subscription's, of the tenant's.
-RATES = {"write": ((2.0, 0.25), (4.0, 2.0), (20.0, 10.0)), "list": ((2.0, 0.25), (10.0, 5.0), (30.0, 15.0))}
+RATES = {
+    "write": ((2.0, 0.25), (4.0, 2.0), (20.0, 10.0)),
+    "delete": ((2.0, 0.25), (4.0, 2.0), (20.0, 10.0)),
+    "list": ((2.0, 0.25), (10.0, 5.0), (30.0, 15.0)),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Model:
             return 404, 0.0
         if self.holds.get(where, 0.0) > now:
             return 409, 0.0
-        wait = self.take("write", where, now)
+        wait = self.take("delete" if trust is None else "write", where, now)
         if wait:
             return 429, wait
         old = identity.held.get(name)

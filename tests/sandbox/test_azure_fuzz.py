@@ -198,6 +198,7 @@ def test_a_seed_is_a_world_or_a_complaint(text: str) -> None:
         "rules: {propagation: .nan}",
         "rules: {propagation: -1}",
         "rules: {writeRefill: 0}",
+        "rules: {tenantDeletes: 0}",
     ],
 )
 def test_rules_that_no_service_could_keep_are_refused(line: str, tmp_path: Path) -> None:
