@@ -19,7 +19,7 @@ import yaml
 from lightkube import AsyncClient, KubeConfig
 
 from keystead_sandbox import kubeconfig as files
-from keystead_sandbox.kube_api import KubeApi, read_config
+from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, read_config
 from keystead_sandbox.processes import Part, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import guest, people
@@ -164,6 +164,8 @@ class Builder:
         admin = KubeApi(read_config(Path(self._where.named)))
         try:
             await guest.leave(admin, self._cast, self._made, self._say)
+        except KubernetesRefused as error:
+            self._say(f"keystead sandbox: whether all is gone cannot be told: {error}")
         finally:
             await admin.close()
 
