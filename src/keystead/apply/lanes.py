@@ -29,7 +29,7 @@ from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.plan.snapshot import Lane
-from keystead.plan.steps import LaneStep, WriteCredential
+from keystead.plan.steps import LaneStep, SweepCredential, WriteCredential
 
 log = structlog.get_logger("keystead.lanes")
 audit = structlog.get_logger("keystead.audit")
@@ -276,6 +276,8 @@ class Lanes:
         self._note(identity, entry, error)
         if error is None:
             self._wiring.board.succeeded(entry.step.unit)
+            if not isinstance(entry.step, SweepCredential):
+                self._wiring.board.unproven(entry.step.federation_name)
             self._wiring.corrected(identity, entry.step.credential, not entry.deletes)
             self._wiring.requeue(entry.grant)
         else:
@@ -286,8 +288,10 @@ class Lanes:
         credentials, step = self._wiring.credentials, entry.step
         try:
             async with asyncio.timeout(WRITE_DEADLINE):
-                if entry.uncertain and await self._took_effect(identity, entry):
-                    return None
+                if entry.uncertain:
+                    if await self._took_effect(identity, entry):
+                        return None
+                    self._pacer.started(identity, self._clock.monotonic())  # the look took time; the write starts now
                 if entry.deletes:
                     await credentials.delete(identity, step.credential.name)
                 else:

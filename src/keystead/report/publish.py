@@ -1,7 +1,6 @@
 """Tells people: at most one status write per object and pass, none when nothing changed, then the Events.
 
-An object that cannot be written (gone, changed meanwhile) never stops the others; the caller is told, and has to come
-again.
+An object that cannot be written never stops the others; where another try may help, the caller is told.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from keystead.model.conditions import Condition, ConditionDraft
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.records import Claim, Federation, Grant
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, FederationVerdict, GrantVerdict, Plan
@@ -34,7 +33,7 @@ class Publisher:
         """By uid: the status last written, since caches show it a moment later."""
 
     async def publish(self, seen: Snapshot, plan: Plan) -> bool:
-        """Write what changed; whether all of it could be written."""
+        """Write what changed; whether nothing is left that another try could write."""
         claims = {claim.key: claim for claim in seen.claims}
         federations = {federation.name: federation for federation in seen.federations if federation.uid}
         running: list[asyncio.Task[bool]] = []
@@ -78,7 +77,7 @@ class Publisher:
                 self._told[claim.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=claim.key, error=str(error))
-                return False
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
             await self._tell(events)
         return True
 
@@ -99,7 +98,7 @@ class Publisher:
                 self._told[federation.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=federation.name, error=str(error))
-                return False
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
         return True
 
     async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> bool:
@@ -118,7 +117,7 @@ class Publisher:
                 self._told[grant.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=grant.name, error=str(error))
-                return False
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
             await self._tell(events)
         return True
 
