@@ -206,7 +206,7 @@ def _discovery(path: str, kinds: tuple[Kind, ...]) -> dict[str, Any] | None:
 
 
 def _meta(number: int, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
-    fields = {
+    fields: dict[str, Any] = {
         "f:metadata": {"f:annotations": {".": {}, "f:example.com/owner": {}}, "f:labels": {".": {}, "f:team": {}}}
     }
     entry = {

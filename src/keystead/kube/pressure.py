@@ -15,6 +15,7 @@ from collections.abc import Mapping
 LEVEL = "X-Kubernetes-PF-PriorityLevel-UID"
 _LONGEST = 120.0  # seconds
 _SPREAD = 0.25  # of what was asked, at most, on top
+_GRAIN = 1e-3  # seconds: a wait below the clock's own grain need not move it
 _READS = ("GET", "HEAD")
 
 Route = tuple[str, str]
@@ -31,7 +32,7 @@ class Pressure:
     def wait(self, route: Route, now: float) -> float:
         """Seconds to wait before such a request; 0 when it may go."""
         left = self._until.get(self._level(route), now) - now
-        return left + random.uniform(0, _SPREAD * min(left, 4.0)) if left > 0 else 0.0  # noqa: S311 - spreads load
+        return left + random.uniform(0, _SPREAD * min(left, 4.0)) if left > _GRAIN else 0.0  # noqa: S311 - spreads load
 
     def learn(self, route: Route, headers: Mapping[str, str]) -> None:
         """An answer came: it tells the level."""
