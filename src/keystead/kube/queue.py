@@ -47,7 +47,8 @@ class WorkQueue(Generic[K]):
         """In line, or to be put in line when done."""
         self._working: set[K] = set()
         self._delayed: list[tuple[float, int, K]] = []
-        self._due: dict[K, float] = {}
+        self._due: dict[K, tuple[float, int]] = {}
+        """Per key the one entry among the delayed that counts."""
         self._failures: dict[K, int] = {}
         self._pushes = 0
         self._closed = False
@@ -78,13 +79,13 @@ class WorkQueue(Generic[K]):
             self.add(key)
             return
         due = self._clock.monotonic() + seconds
-        if key in self._wanted or self._due.get(key, due + 1) <= due:
+        if key in self._wanted or (key in self._due and self._due[key][0] <= due):
             return
-        self._due[key] = due
         self._pushes += 1
+        self._due[key] = (due, self._pushes)
         heapq.heappush(self._delayed, (due, self._pushes, key))
         if len(self._delayed) > 2 * len(self._due) + _SLACK:
-            self._delayed = [each for each in self._delayed if self._due.get(each[2]) == each[0]]
+            self._delayed = [each for each in self._delayed if self._due.get(each[2]) == each[:2]]
             heapq.heapify(self._delayed)
         if self._delayed[0][2] == key:
             self._wake()  # whoever waits for a later time has to wait less
@@ -129,7 +130,7 @@ class WorkQueue(Generic[K]):
     def take_due(self, seconds: float) -> list[K]:
         """Take all keys that are in line, or would be within *seconds*, out of the queue, for somebody who ends."""
         now = self._clock.monotonic()
-        taken = self._wanted | {key for key, due in self._due.items() if due <= now + seconds}
+        taken = self._wanted | {key for key, (due, _) in self._due.items() if due <= now + seconds}
         for key in taken:
             self._due.pop(key, None)
         self._wanted.clear()
@@ -152,8 +153,8 @@ class WorkQueue(Generic[K]):
     def _collect(self) -> None:
         now = self._clock.monotonic()
         while self._delayed and self._delayed[0][0] <= now + _GRAIN:
-            due, _, key = heapq.heappop(self._delayed)
-            if self._due.get(key) == due:
+            due, push, key = heapq.heappop(self._delayed)
+            if self._due.get(key) == (due, push):
                 self.add(key)
 
     async def _sleep(self) -> None:
