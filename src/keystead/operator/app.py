@@ -15,7 +15,7 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from keystead.apply.board import Board
 from keystead.apply.executor import Executor
-from keystead.apply.lanes import Lanes, LaneWiring
+from keystead.apply.lanes import WRITE_DEADLINE, Lanes, LaneWiring
 from keystead.apply.pacing import Paces
 from keystead.apply.verifier import Quorum, Verifier
 from keystead.azure.arm import IdentityClient
@@ -48,7 +48,9 @@ from keystead.report.publish import Publisher
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
 _GRACE = 5.0  # seconds for passes to end by themselves once nothing more is begun
-_FLUSH = 4.0  # seconds for the last word; with a write's deadline and the lease's release well below half a minute
+_FLUSH = 4.0  # seconds for the last word
+_LONGEST_END = _GRACE + WRITE_DEADLINE + _FLUSH + 5.0
+"""Seconds; well below the half minute that Kubernetes gives a pod. The release of the lease is the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Operator:
                 task.result()
             queue.close()
             if self.controller is not None:
-                await asyncio.wait({leading, watch}, timeout=_GRACE, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({leading, watch}, timeout=_LONGEST_END, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (stopping, leading):
                 task.cancel()
@@ -170,12 +172,18 @@ class Operator:
             queue.add(name)
         workers = [asyncio.create_task(controller.run(), name=f"worker:{number}") for number in range(_WORKERS)]
         try:
-            await asyncio.gather(*workers)
+            await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)  # the queue was closed
+            await asyncio.wait(workers, timeout=_GRACE)
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            await asyncio.shield(self._drain(controller))
+            drain = asyncio.create_task(self._drain(controller), name="drain")
+            try:
+                await asyncio.shield(drain)
+            except asyncio.CancelledError:
+                await drain  # it is bounded, and a write that nobody waits for is one that nobody has recorded
+                raise
 
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
