@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
@@ -86,8 +86,8 @@ class Scripted:
     asked: list[Asked] = field(default_factory=list)
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     version: int = 100
-    script: list[Callable[["Scripted", Request], Response | None]] = field(default_factory=list)
-    always: Callable[["Scripted", Request], Response | None] | None = None
+    script: "list[Misbehaviour]" = field(default_factory=list)
+    always: "Misbehaviour | None" = None
 
     def __post_init__(self) -> None:
         self._log: list[tuple[int, bytes]] = []
@@ -214,6 +214,9 @@ class Scripted:
 
     def count(self, *, watch: bool) -> int:
         return sum(each.watch == watch for each in self.asked)
+
+
+Misbehaviour: TypeAlias = Callable[[Scripted, Request], Response | None]
 
 
 def answer(code: int, reason: str, *, causes: tuple[str, ...] = (), headers: dict[str, str] | None = None) -> Response:

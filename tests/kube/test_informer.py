@@ -15,8 +15,8 @@ pytestmark = pytest.mark.looptime
 HOUR = 3600
 
 
-def _server(*names: str, **how: bool) -> Scripted:
-    server = Scripted(**how)
+def _server(*names: str, streams: bool = True, ignores: bool = False) -> Scripted:
+    server = Scripted(streams=streams, ignores=ignores)
     for name in names:
         server.put(name)
     return server

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from kube.scripted import Follower, Scripted, answer, stream
+from kube.scripted import Follower, Misbehaviour, Scripted, answer, stream
 
 NAMES = st.sampled_from("abcdefg")
 FAULTS = {
@@ -20,6 +20,10 @@ FAULTS = {
     "nothing": stream,
     "not there": lambda: answer(404, "NotFound"),
 }
+
+
+def _fault(name: str) -> Misbehaviour:
+    return lambda *_: FAULTS[name]()
 
 
 class InformerMachine(RuleBasedStateMachine):
@@ -74,7 +78,7 @@ class InformerMachine(RuleBasedStateMachine):
 
     @rule(faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
     def misbehave(self, faults: list[str]) -> None:
-        self.server.script += [lambda *_, fault=fault: FAULTS[fault]() for fault in faults]
+        self.server.script += [_fault(fault) for fault in faults]
 
     @rule(part=st.sampled_from([b"garbage\n", b'{"type":', b'{"type":"ERROR","object":{"code":410}}\n', b"\n"]))
     def say(self, part: bytes) -> None:

@@ -163,7 +163,7 @@ async def test_a_credential_that_ran_out_is_not_used(tmp_path: Path) -> None:
 
 async def test_a_plugin_learns_of_the_cluster_and_gets_its_arguments(tmp_path: Path) -> None:
     body = "say(token='/'.join((sys.argv[1], os.environ['WHO'], info['spec']['cluster']['server'], str(info['spec']['interactive']))))"
-    more = {"args": ["first"], "env": [{"name": "WHO", "value": "me"}], "provideClusterInfo": True}
+    more: dict[str, Any] = {"args": ["first"], "env": [{"name": "WHO", "value": "me"}], "provideClusterInfo": True}
     async with _serving(Door()) as address:
         kubeconfig = _kubeconfig(tmp_path, address, _plugin(tmp_path, body, **more))
 
@@ -225,11 +225,12 @@ def _client_certificate(people: Authority) -> tuple[bytes, bytes]:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
     made = people._builder(name, key.public_key()).add_extension(
-        x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
     )
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -103,6 +103,11 @@ class Informer(Generic[R]):
         return self.cache.objects
 
     @property
+    def left_out(self) -> int:
+        """How many objects cannot be understood."""
+        return len(self.cache.misunderstood)
+
+    @property
     def is_fresh(self) -> bool:
         """The server has said something about this kind lately."""
         return self.clock.monotonic() - self.heard <= _STALE * self.patience.silence
