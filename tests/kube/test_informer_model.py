@@ -1,17 +1,19 @@
 """Random changes and random faults: in the end the cache is the truth, and whoever heard only changes knows it too."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import looptime
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from starlette.responses import Response
 
 from kube.scripted import Follower, Misbehaviour, Scripted, answer, stream
 
 NAMES = st.sampled_from("abcdefg")
-FAULTS = {
+FAULTS: dict[str, Callable[[], Response]] = {
     "expired": lambda: answer(410, "Expired"),
     "failing": lambda: answer(500, "InternalError"),
     "busy": lambda: answer(429, "TooManyRequests", headers={"Retry-After": "2"}),
