@@ -69,7 +69,11 @@ class Scale:
 
     def _claim(self, namespace: str) -> Claim:
         since = NOW - datetime.timedelta(hours=2)
-        done = tuple(Condition(each, Status.TRUE, "Ready", "", since, 1) for each in ("Accepted", "StoreReady", "Ready"))
+        told = (Reason.ACCEPTED, Reason.STORE_READY, Reason.READY)
+        done = tuple(
+            Condition(type_, Status.TRUE, reason, "", since, 1)
+            for type_, reason in zip(("Accepted", "StoreReady", "Ready"), told, strict=True)
+        )
         return Claim(namespace, "shop", f"claim-{namespace}", "shop", automatic=True, created_at=since, conditions=done)
 
     def _federation(self, namespace: str, identity: IdentityId) -> Federation:
