@@ -6,7 +6,8 @@ that its own watch does not offer. Every request has a deadline.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import copy
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,7 +55,17 @@ class Api:
 
     def __init__(self, config: SingleConfig, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         params = ConnectionParams(timeout=httpx2.Timeout(DEADLINE), transport=transport)  # type: ignore[arg-type] # typed for the sync twin
+        self._allowed: Callable[[], bool] = lambda: True
         self._http: httpx2.AsyncClient = AsyncClient(config, params)
+
+    def only_while(self, allowed: Callable[[], bool]) -> "Api":
+        """The same connection; what would change anything is refused (LEASE_LOST) while *allowed* says no.
+
+        A process that was stopped past its lease wakes in the middle of what it did, and must not go on with it.
+        """
+        guarded = copy.copy(self)
+        guarded._allowed = allowed  # noqa: SLF001 - a copy of our own
+        return guarded
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -73,6 +84,8 @@ class Api:
         content = msgspec.json.encode(body) if body is not None else None
         headers = {"Content-Type": content_type} if content is not None else None
         what = f"{method} {path}"
+        if method != "GET" and not self._allowed():
+            raise Retryable(Reason.LEASE_LOST, f"{what}: another replica leads by now")
         try:
             response = await self._http.request(method, path, params=params, content=content, headers=headers)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ConfigError) as error:

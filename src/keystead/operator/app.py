@@ -41,7 +41,7 @@ from keystead.operator.settings import Settings
 from keystead.plan.snapshot import Limits
 from keystead.plan.verdicts import orphan_claim_verdict
 from keystead.report.metrics import Metrics
-from keystead.report.publish import Publisher
+from keystead.report.publish import Publisher, Told
 
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
@@ -174,8 +174,9 @@ class Operator:
 
     def _build(self, caches: ClusterCaches, queue: WorkQueue, board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
-        writer = ClusterWriter(self.api, clock)
-        status = StatusWriter(self.api, clock, instance=self._instance)
+        leading = self.api.only_while(lambda: self.lease.held)
+        writer = ClusterWriter(leading, clock)
+        status = StatusWriter(leading, clock, instance=self._instance)
 
         def requeue(name: str) -> None:
             queue.add_after(name, 0.03)
@@ -208,14 +209,14 @@ class Operator:
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
-        async def orphans(grant_name: str) -> bool:
+        async def orphans(grant_name: str) -> Told:
             if any(grant.name == grant_name for grant in caches.grants()):
-                return True
+                return Told.ALL
             left = [claim for claim in caches.claims() if claim.grant_name == grant_name]
             told = [
                 await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now()) for claim in left
             ]
-            return all(told)
+            return max(told, default=Told.ALL)
 
         executor = Executor(writer, self.lanes, self._verifier, board, clock)
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)

@@ -92,6 +92,8 @@ class Granting:
         due = self._proofs.of(federation).due
         if not progress.verified or due <= snapshot.now:
             steps += self._prove(admission, federation, state, due)
+        elif (federation.namespace, federation.service_account_name) not in snapshot.service_accounts:
+            steps.append(_ensure(admission, federation))
         if not state.client_id:
             return self._remaining(progress, steps, due, key)
         return self._remaining(self._finish(admission, progress, federation, state, steps), steps, due, key)
@@ -125,7 +127,7 @@ class Granting:
         claim, account = admission.claim, federation.service_account_name
         steps: list[Step] = []
         if (federation.namespace, account) not in self._snapshot.service_accounts:
-            steps.append(EnsureServiceAccount(claim.key, federation.namespace, account, claim.name, claim.uid))
+            steps.append(_ensure(admission, federation))
         if state.client_id:
             place = (federation.namespace, account, self._vault)
             steps.append(Verify(claim.key, federation.name, state.tenant_id, state.client_id, *place, due))
@@ -154,7 +156,16 @@ class Granting:
         if account.apply:
             named = (claim.name, claim.uid)
             steps.append(
-                AnnotateServiceAccount(claim.key, *place, state.client_id, state.tenant_id, *named, own=account.own)
+                AnnotateServiceAccount(
+                    claim.key,
+                    *place,
+                    state.client_id,
+                    state.tenant_id,
+                    *named,
+                    own=account.own,
+                    namespace_uid=federation.namespace_uid,
+                    account_uid=found.uid if found is not None else "",
+                )
             )
         if store.apply:
             steps.append(self._apply(admission, federation, store))
@@ -220,6 +231,11 @@ def _write(unit: str, federation: Federation) -> WriteCredential:
         federation.namespace,
         federation.namespace_uid,
     )
+
+
+def _ensure(admission: Admission, federation: Federation) -> EnsureServiceAccount:
+    claim = admission.claim
+    return EnsureServiceAccount(claim.key, federation.namespace, federation.service_account_name, claim.name, claim.uid)
 
 
 def _engine_says(store: Store | None) -> Reason:
