@@ -176,9 +176,11 @@ def main() -> None:
     lines = [
         f"# Planning a grant with {count} claims",
         "",
-        f"Processor time of `make_plan` alone, {options.repeat} times on fresh snapshots, over "
-        f"{count // _SLOTS + 1} identities; the bar is {BAR:.0f} ms. Python {platform.python_version()}, "
-        f"{len(os.sched_getaffinity(0))} cores. `python bench/scale.py`",
+        (
+            f"Processor time of `make_plan` alone, {options.repeat} times on fresh snapshots, over "
+            f"{count // _SLOTS + 1} identities; the bar is {BAR:.0f} ms. Python {platform.python_version()}, "
+            f"{len(os.sched_getaffinity(0))} cores. `python bench/scale.py`"
+        ),
         "",
         "| state of the world | steps planned | median, ms | best, ms |",
         "|---|---|---|---|",
