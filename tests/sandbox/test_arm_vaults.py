@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keystead_sandbox.clouds import PUBLIC
 from keystead_sandbox.resources import AccessPolicy
 from sandbox import arm_fixtures
 from sandbox.arm_fixtures import Arm, code_of
@@ -169,7 +170,10 @@ async def test_a_deleted_vault_is_listed_recovered_with_its_secrets_or_purged(ar
     assert one.json()["properties"]["scheduledPurgeDate"].startswith("2026-05-30T12:00:00")
     assert (unreachable, recovered.status_code, secrets) == (None, 200, ["db"])
     assert code_of(gone) == code_of(elsewhere) == (404, "DeletedVaultNotFound")
-    assert purged.status_code == 200
+    assert purged.status_code == 202
+    followed = purged.headers["location"].removeprefix(f"https://{PUBLIC.arm_host}").partition("?")[0]
+    assert (await arm.ask("GET", followed, version=VERSION)).status_code == 200
+    assert (await arm.ask("GET", followed[:-1], version=VERSION)).status_code == 404
     assert (await put(arm)).status_code == 200
     assert not arm.world.vaults["team-kv"].secrets
 
@@ -203,7 +207,7 @@ async def test_a_purge_needs_its_own_role(arm: Arm) -> None:
 
     answers = [await arm.ask("POST", f"{place}/purge", version=VERSION, who=each) for each in people.values()]
 
-    assert [code_of(each) for each in answers] == [(403, "AuthorizationFailed"), (200, "")]
+    assert [code_of(each) for each in answers] == [(403, "AuthorizationFailed"), (202, "")]
 
 
 @pytest.mark.parametrize(

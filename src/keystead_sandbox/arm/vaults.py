@@ -5,6 +5,7 @@
 - Deleting is soft: the vault is out of reach, may be recovered (``createMode: recover``) and is gone after its retention.
 """
 
+import hashlib
 import re
 
 from starlette.responses import JSONResponse, Response
@@ -43,6 +44,11 @@ class Vaults:
             Row("GET", SUBSCRIPTION + _PROVIDER + "/deletedvaults", self._list_deleted),
             Row("GET", _DELETED, self._get_deleted),
             Row("POST", _DELETED + "/purge", self._purge),
+            Row(
+                "GET",
+                SUBSCRIPTION + _PROVIDER + "/locations/[^/]+/operationresults/(?P<operation>[^/]+)",
+                self._purged,
+            ),
         ]
 
     def _enter(self, call: Call, verb: str) -> None:
@@ -178,6 +184,20 @@ class Vaults:
         if vault.purge_protection:
             raise refusals.purge_protected(vault.name)
         del self._world.deleted_vaults[vault.name.lower()]
+        now = self._world.clock.now()
+        token = hashlib.sha256(f"{vault.resource_id}/{now}".lower().encode()).hexdigest()
+        self._world.operations[token] = (call.names["subscription"].lower(), now)
+        # Clients poll where they are sent; without an address, Terraform's looks for the vault that it just purged.
+        place = f"{call.path.lower().partition('/deletedvaults/')[0]}/operationresults/{token}"
+        location = f"https://{call.request.headers['host']}{place}?api-version={call.version}"
+        return Response(status_code=202, headers={"Location": location, "Retry-After": "1"})
+
+    async def _purged(self, call: Call) -> Response:
+        """A purge is through by the time somebody asks; another subscription's, or none, is 404."""
+        rules.check_form(call.version)
+        subscription, _ = self._world.operations.get(call.names["operation"], ("", 0.0))
+        if subscription != call.names["subscription"].lower():
+            raise errors.no_type("Microsoft.KeyVault", "operationresults", call.version)
         return Response(status_code=200)
 
     def _found(self, call: Call) -> Vault:
