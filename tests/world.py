@@ -104,6 +104,7 @@ class World:
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
         self.settings = Settings(lane_pace=4.0, **settings)
         self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []
+        self.built: list[Operator] = []
         stand_ins = next(iter(keystead_sandbox.kube.__path__)) + "/eso_crds.yaml"
         with open(stand_ins) as file:  # noqa: PTH123 - one small file
             for crd in (*crds(), *yaml.safe_load_all(file)):
@@ -225,7 +226,8 @@ class World:
             instance=instance or f"operator-{len(self.operators)}",
             patience=Patience(first_retry=0.1, longest_retry=1.0),
         )
-        return Operator(self.settings, seams)
+        self.built.append(Operator(self.settings, seams))
+        return self.built[-1]
 
     def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """Start one more operator."""

@@ -78,4 +78,3 @@ def _explain(outcome: Outcome) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-

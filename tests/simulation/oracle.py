@@ -180,10 +180,13 @@ def exempt(place: Place, held: Credential) -> bool:
     """Grants that retain or only observe leave credentials on purpose."""
     entry = place.object("federations", held.name)
     names = [entry["spec"]["grantName"]] if entry is not None else list(place.specs)
-    return any(
-        spec.get("revocation") == "Retain" or spec.get("observeOnly")
-        for spec in (place.specs.get(name, {}) for name in names)
-    ) or "retained" in place.specs
+    return (
+        any(
+            spec.get("revocation") == "Retain" or spec.get("observeOnly")
+            for spec in (place.specs.get(name, {}) for name in names)
+        )
+        or "retained" in place.specs
+    )
 
 
 def reason_of(item: Object, type_: str = "Ready") -> tuple[str, str]:
