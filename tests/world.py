@@ -133,6 +133,7 @@ class World:
         self.azure_app = AzureApp(self.azure, self._fetch)
         self.settings = self._make_settings(settings)
         self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []
+        self.built: list[Operator] = []
         self._make_cluster()
 
     def _make_clock(self) -> VirtualClock | ScaledClock:
@@ -262,7 +263,8 @@ class World:
             instance=instance or f"operator-{len(self.operators)}",
             patience=Patience(first_retry=0.1, longest_retry=1.0),
         )
-        return Operator(self.settings, seams)
+        self.built.append(Operator(self.settings, seams))
+        return self.built[-1]
 
     def _operator_clock(self) -> LoopClock:
         return LoopClock(EPOCH)

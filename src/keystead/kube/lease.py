@@ -4,6 +4,8 @@
   time is over, not when the request it waits for has failed.
 - A machine that slept has not counted the seconds: when the wall has moved further than the lease lasts, nothing is
   written before the next renewal. A wall that is set back, or forward, costs no more than that.
+- Whoever sees that another holds the lease holds it no more, whatever time is left. A record that somebody deleted counts
+  for those who saw it until it would have run out.
 - Another's lease is free when its record has not changed for its own duration on *our* clock: the clocks of others are
   never compared with ours.
 - Released on a clean stop, so that a standby takes over at once.
@@ -36,6 +38,15 @@ class LeaseTimes:
     retry_every: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Another's record, when it was first seen as it is, and how long it lasts from then."""
+
+    record: tuple[Any, ...]
+    at: float
+    lasts: float
+
+
 class Lease:
     """Holds, or waits for, one Lease object."""
 
@@ -51,7 +62,7 @@ class Lease:
         self._identity = identity
         self._expires = float("-inf")
         self._renewed = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-        self._seen: tuple[Any, float] | None = None
+        self._seen: _Seen | None = None
 
     @property
     def held(self) -> bool:
@@ -116,6 +127,8 @@ class Lease:
 
     async def _write(self, current: dict[str, Any] | None) -> bool:
         if current is None:
+            if not self.held and self._seen is not None and not self._is_over(self._seen):
+                return False  # somebody deleted the record, and its holder may not know yet
             fresh = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
@@ -127,6 +140,7 @@ class Lease:
         spec = current.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self._identity) and not self._ran_out(spec):
+            self._expires = float("-inf")  # whatever we held: another holds it now, and two must not
             return False
         ours = holder == self._identity
         acquired = spec.get("acquireTime") if ours else self._instant()
@@ -137,10 +151,13 @@ class Lease:
 
     def _ran_out(self, spec: dict[str, Any]) -> bool:
         record = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
-        now = self._clock.monotonic()
-        if self._seen is None or self._seen[0] != record:
-            self._seen = (record, now)
-        return now - self._seen[1] >= float(spec.get("leaseDurationSeconds") or self._times.duration)
+        if self._seen is None or self._seen.record != record:
+            lasts = float(spec.get("leaseDurationSeconds") or self._times.duration)
+            self._seen = _Seen(record, self._clock.monotonic(), lasts)
+        return self._is_over(self._seen)
+
+    def _is_over(self, seen: "_Seen") -> bool:
+        return self._clock.monotonic() - seen.at >= seen.lasts
 
     def _spec(self, *, transitions: int, acquired: str) -> dict[str, Any]:
         return {

@@ -1,0 +1,278 @@
+"""Sequences of events that the simulation found, each told alone: what went wrong once, and must not again."""
+
+import itertools
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from keystead.kube.client import Api
+from keystead.kube.writer import ClusterWriter
+from keystead.model.errors import Retryable
+from keystead.model.ids import NamespaceUid
+from keystead.model.reasons import Reason
+from keystead.operator.clock import LoopClock
+from keystead.plan.steps import AnnotateServiceAccount
+from keystead_sandbox.faults import Effect, Fault
+from keystead_sandbox.resources import AUDIENCE, Credential
+from transports import StreamingASGITransport
+from world import EPOCH, Trap, World, _config
+
+pytestmark = pytest.mark.looptime
+CLIENT = "azure.workload.identity/client-id"
+
+
+async def _working(world: World, *names: str, identities: int = 1, **spec: Any) -> None:
+    world.grant("team", *(world.identity(f"one-{number}") for number in range(identities)), **spec)
+    for name in names or ("shop",):
+        world.namespace(name, labels={"team": "team"})
+    world.start()
+    await world.until(lambda: world.ready(*(names or ("shop",))))
+
+
+class Refusing(Trap):
+    """Loses the first requests to a path."""
+
+    def __init__(self, path: str, times: int) -> None:
+        super().__init__()
+        self._path = path
+        self._left = times
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith(self._path) and self._left:
+            self._left -= 1
+            raise ConnectionResetError("lost")
+        await super().__call__(app, scope, receive, send)
+
+
+def _claim(namespace: str, grant: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "keystead.dev/v1alpha1",
+        "kind": "VaultClaim",
+        "metadata": {"name": "mine", "namespace": namespace},
+        "spec": {"grantName": grant},
+    }
+
+
+async def test_a_claim_that_could_not_be_told_is_told_later() -> None:
+    async with World() as world:
+        world.namespace("shop")
+        world.start(trap=Refusing("/vaultclaims/mine/status", 3))
+        await world.pass_time(5)
+        world.put(_claim("shop", "absent"))
+
+        await world.until(lambda: world.claim("shop", name="mine")[1] == "GrantNotFound", seconds=60)
+
+
+async def test_a_status_that_a_former_leader_wrote_over_is_written_again() -> None:
+    async with World(drift_interval=3600.0) as world:
+        await _working(world)
+        await world.pass_time(120)
+        claim = world.objects("vaultclaims")[0]
+        kind = world._kind(claim["apiVersion"], claim["kind"])
+        stale = {
+            **claim["status"],
+            "conditions": [{**each, "status": "False"} for each in claim["status"]["conditions"]],
+        }
+        given = {key: claim[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "team"}, "status": stale}
+        world.cluster.rest.apply(
+            kind, "shop", "team", given, manager="keystead-status", force=True, sub="status", dry=False, warnings=[]
+        )
+
+        assert not world.ready("shop")
+        await world.until(lambda: world.ready("shop"), seconds=180)
+
+
+async def test_a_credential_that_somebody_changed_is_not_deleted_by_a_delete_that_is_tried_again() -> None:
+    async with World() as world:
+        await _working(world)
+        identity = next(iter(world.azure.identities.values()))
+        (name,) = identity.credentials
+        world.azure.faults.add(Fault(service="arm", method="DELETE", status=503, seconds=20))
+
+        world.delete("namespaces", "shop")
+        await world.pass_time(3)
+        identity.credentials[name] = Credential(name, "https://theirs", "theirs", AUDIENCE, world.clock.now())
+        await world.until(lambda: world.objects("federations") == [])
+        await world.pass_time(120)
+
+        assert [each.subject for each in identity.credentials.values()] == ["theirs"]
+
+
+async def test_a_proof_does_not_outlive_its_credential() -> None:
+    async with World() as world:
+        await _working(world)
+        world.delete("federations", world.objects("federations")[0]["metadata"]["name"])
+        await world.until(lambda: len(world.entries("arm", "PUT")) == 2)
+        await world.until(lambda: world.ready("shop"))
+
+        written = world.entries("arm", "PUT")[-1]
+        proven = [entry for entry in world.entries("entra", "POST") if entry.seq > written.seq]
+        annotated = world.entries("kube", "PATCH", "/namespaces/shop/serviceaccounts/keystead")[-1]
+        assert proven[0].at >= written.at + written.seconds + 20
+        assert proven[1].seq < annotated.seq
+
+
+async def test_an_identity_that_was_made_anew_is_served_under_its_new_client_id() -> None:
+    async with World(drift_interval=60.0) as world:
+        await _working(world)
+        old = next(iter(world.azure.identities.values()))
+
+        world.azure.remove_identity(old)
+        new = world.identity(old.name)
+
+        def names_it() -> bool:
+            account = world.object("serviceaccounts", "keystead", "shop") or {}
+            return bool(account["metadata"]["annotations"].get(CLIENT) == new.client_id)
+
+        await world.until(lambda: names_it() and world.ready("shop"))
+        assert old.client_id != new.client_id
+
+
+async def test_claims_of_a_vanished_identity_say_so_and_not_that_somebody_took_their_trust() -> None:
+    async with World(drift_interval=60.0) as world:
+        await _working(world)
+        world.azure.remove_identity(next(iter(world.azure.identities.values())))
+        await world.until(lambda: world.claim("shop")[1] == "IdentityNotFound")
+
+        world.delete("namespaces", "shop")
+        world.namespace("shop", labels={"team": "team"})
+        await world.pass_time(120)
+
+        assert world.claim("shop")[1] == "IdentityNotFound"
+
+
+def _api(world: World) -> Api:
+    return Api(_config("operator"), transport=StreamingASGITransport(world.cluster))
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["account seen before", "account not seen yet"])
+async def test_an_account_in_a_recreated_namespace_is_never_annotated(seen: bool) -> None:
+    async with World() as world:
+        uid = world.namespace("shop")
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "keystead", "namespace": "shop"}}
+        former = world.put(account)["metadata"]["uid"] if seen else ""
+        world.delete("namespaces", "shop")
+        world.namespace("shop")
+        world.put(account)
+        api = _api(world)
+        writer = ClusterWriter(api, LoopClock(EPOCH))
+        step = AnnotateServiceAccount(
+            "shop/team",
+            "shop",
+            "keystead",
+            "client",
+            "tenant",
+            "team",
+            "uid",
+            own=True,
+            namespace_uid=NamespaceUid(uid),
+            account_uid=former,
+        )
+
+        with pytest.raises(Retryable):
+            await writer.annotate_service_account(step)
+
+        stands = world.object("serviceaccounts", "keystead", "shop") or {}
+        assert "annotations" not in stands["metadata"]
+        await api.close()
+
+
+async def test_a_replica_that_leads_no_more_reads_and_does_not_write() -> None:
+    async with World() as world:
+        api = _api(world)
+        guarded = api.only_while(lambda: False)
+
+        assert await guarded.get("/api/v1/namespaces/default") is not None
+        with pytest.raises(Retryable) as refused:
+            await guarded.post("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+
+        assert refused.value.reason is Reason.LEASE_LOST
+        assert world.object("namespaces", "shop") is None
+        await api.close()
+
+
+async def test_a_write_that_lands_after_it_was_given_up_and_its_claim_was_deleted_is_not_left_behind() -> None:
+    async with World(drift_interval=3600.0) as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.HANG, times=1))
+        world.start()
+        await world.until(lambda: world.objects("federations") != [])
+        await world.pass_time(11)
+        given = world.objects("federations")[0]["spec"]["credential"]
+
+        world.delete("vaultclaims", "mine", "shop")
+        await world.pass_time(20)
+        identity = next(iter(world.azure.identities.values()))
+        world.azure.add_credential(identity, given["name"], given["issuer"], given["subject"])
+        await world.until(lambda: world.objects("federations") == [], seconds=240)
+
+        assert not world.trusted("shop")
+
+
+async def test_the_pace_counts_from_the_write_and_not_from_the_look_before_it() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"))
+        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.RESET, times=1))
+        world.azure.faults.add(Fault(service="arm", method="GET", effect=Effect.DELAY, delay=2.0))
+        names = [f"shop-{number}" for number in range(4)]
+        for name in names:
+            world.namespace(name, labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready(*names))
+
+        for before, after in itertools.pairwise(world.azure_writes()):
+            assert after.at - before.at >= 3.99
+
+
+async def test_a_revocation_takes_the_next_turn_of_its_subscription() -> None:
+    async with World(subscription_pace=3.0) as world:
+        await _working(world, "first", identities=6)
+        names = [f"shop-{number:02}" for number in range(18)]
+        for name in names:
+            world.namespace(name, labels={"team": "team"})
+        await world.until(lambda: len(world.entries("arm", "PUT")) > 4)
+        began = world.clock.now()
+
+        world.delete("namespaces", "first")
+        await world.until(lambda: world.entries("arm", "DELETE") != [])
+
+        assert world.entries("arm", "DELETE")[0].at - began <= 3.0 + 1.0
+
+
+async def test_when_somebody_deletes_the_lease_there_are_never_two_leaders() -> None:
+    async with World() as world:
+        world.start()
+        await world.pass_time(2)
+        world.start()
+        await world.pass_time(10)
+        leaders = []
+
+        world.delete("leases", "keystead-operator", "default")
+        for _ in range(120):
+            await world.pass_time(0.5)
+            leaders.append(sum(operator.lease.held for operator in world.built))
+
+        assert max(leaders) == 1
+        assert leaders[-1] == 1
+
+
+async def test_a_leader_that_sees_another_in_its_place_steps_down_at_once() -> None:
+    async with World() as world:
+        operator = world.start(instance="first")
+        await world.pass_time(10)
+        lease = world.object("leases", "keystead-operator", "default") or {}
+        world.put(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": "keystead-operator", "namespace": "default"},
+                "spec": {**lease["spec"], "holderIdentity": "second"},
+            }
+        )
+
+        await world.pass_time(4.5)
+
+        assert not operator.lease.held
