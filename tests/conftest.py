@@ -24,6 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if reason := reason_for_none():
         raise pytest.UsageError(f"--kube real: {reason}")
     config.option.looptime = False
+    # An operator that a test kills leaves its connections open, as a killed process does; nobody closes them for it.
+    for what in ("transport <_SelectorSocketTransport", r"<socket\.socket fd=\d+, family=2"):
+        config.addinivalue_line("filterwarnings", f"ignore:unclosed {what}:ResourceWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
