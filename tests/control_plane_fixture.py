@@ -70,12 +70,15 @@ def reason_for_none() -> str:
 
 
 @contextlib.contextmanager
-def real_cluster(folder: Path) -> Iterator[RealCluster]:
-    """A control plane of one's own, with its logs and keys in *folder*."""
+def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
+    """A control plane of one's own, with its logs and keys in *folder*, and *users* (``NAME:GROUP``) beside the admin."""
     kubeconfig, output = folder / "kubeconfig", folder / "command.log"
     with output.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own executable
-            [COMMAND, "control-plane", "--kubeconfig", str(kubeconfig), "--logs", str(folder / "logs")],
+            [
+                *(COMMAND, "control-plane", "--kubeconfig", str(kubeconfig), "--logs", str(folder / "logs")),
+                *(argument for user in users for argument in ("--user", user)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -27,7 +27,7 @@ from keystead.operator.settings import Settings
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kubeconfig import cluster_section, document, token_section
-from world import Trap, World, custom_resources
+from world import OPERATOR_NAME, Trap, World, custom_resources
 
 RATE = 10.0
 _LONGEST = 6.0  # wall seconds of time that only passes
@@ -136,7 +136,7 @@ class RealWorld(World):
         return ScaledClock(RATE)
 
     def _make_settings(self, given: dict[str, Any]) -> Settings:
-        whole = Settings(lane_pace=4.0, lease_namespace=NAMESPACE, **given)
+        whole = super()._make_settings(given)
         hastened = {
             each.name: getattr(whole, each.name) / RATE
             for each in dataclasses.fields(whole)
@@ -293,7 +293,7 @@ class Watched(httpx2.AsyncBaseTransport):
             code="Forbidden"
             if response.status_code == httpx2.codes.FORBIDDEN and await _lacks_a_rule(response)
             else "",
-            caller="operator",
+            caller=OPERATOR_NAME,
             seconds=self._clock.now() - began,
         )
         return response
