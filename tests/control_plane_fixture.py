@@ -77,9 +77,10 @@ def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
         process = subprocess.Popen(  # noqa: S603 - our own executable
             [
                 *(COMMAND, "control-plane", "--kubeconfig", str(kubeconfig), "--logs", str(folder / "logs")),
+                "--until-eof",  # a run of tests that is killed leaves nothing behind
                 *(argument for user in users for argument in ("--user", user)),
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
         )
@@ -102,3 +103,5 @@ def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+        if process.stdin is not None:
+            process.stdin.close()

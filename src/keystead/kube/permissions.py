@@ -15,8 +15,8 @@ ESO = "external-secrets.io"
 NAMESPACE = "keystead-system"
 OPERATOR, ENGINE = "keystead-operator", "keystead-engine"
 ADMIN, APPROVER, VIEWER, TENANT = "keystead-admin", "keystead-approver", "keystead-viewer", "keystead-tenant"
-LEASE = "keystead-operator"
-"""The default of the operator's setting."""
+LEASE, ENGINE_LEASE = "keystead-operator", "keystead-sync"
+"""The defaults of the operator's and the engine's settings."""
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
 _TELL = ("get", "create", "patch")
@@ -56,8 +56,9 @@ def roles(account_names: Sequence[str]) -> tuple[Role, ...]:
     names = tuple(sorted(account_names))
     return (
         Role(OPERATOR, "The operator, `keystead run`.", _operator(names), account=True),
-        Role(OPERATOR, "The operator, in its own namespace.", _election(), account=True, cluster=False),
+        Role(OPERATOR, "The operator, in its own namespace.", _election(LEASE), account=True, cluster=False),
         Role(ENGINE, "The built-in secrets engine, `keystead sync`.", _engine(names), account=True),
+        Role(ENGINE, "The engine, in its own namespace.", _election(ENGINE_LEASE), account=True, cluster=False),
         Role(ADMIN, "Platform admins: say which namespaces may have which vault.", _admin()),
         Role(APPROVER, "Reviewers: decide on claims, and nothing else.", _approver()),
         Role(VIEWER, "Auditors and on-call: see everything of ours, change nothing.", _viewer()),
@@ -101,11 +102,11 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def _election() -> tuple[Rule, ...]:
+def _election(lease: str) -> tuple[Rule, ...]:
     group, resources = "coordination.k8s.io", ("leases",)
     return (
         Rule(group, resources, ("create",), "one replica leads; creation cannot be limited by name"),
-        Rule(group, resources, ("get", "update"), "take, renew and release the lease", names=(LEASE,)),
+        Rule(group, resources, ("get", "update"), "take, renew and release the lease", names=(lease,)),
     )
 
 
