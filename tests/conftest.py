@@ -11,6 +11,7 @@ import pytest
 from control_plane_fixture import RealCluster, real_cluster, reason_for_none
 from real_world import Session, begun
 
+_USERS = ("dev:devs", "ops:operators")  # people without rights of their own, for whoever gives them some
 _CRASHES = 3  # on real time, one in so many
 
 
@@ -24,6 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if reason := reason_for_none():
         raise pytest.UsageError(f"--kube real: {reason}")
     config.option.looptime = False
+    # An operator that a test kills leaves its connections open, as a killed process does; nobody closes them for it.
+    for what in ("transport <_SelectorSocketTransport", r"<socket\.socket fd=\d+, family=2"):
+        config.addinivalue_line("filterwarnings", f"ignore:unclosed {what}:ResourceWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -50,7 +54,7 @@ def real_control_plane(
     """The run's real control plane. Skips where the run is not on it."""
     if request.config.getoption("--kube") != "real":
         pytest.skip("on the real control plane only: make test-real")
-    with real_cluster(tmp_path_factory.mktemp("control-plane")) as cluster:
+    with real_cluster(tmp_path_factory.mktemp("control-plane"), *_USERS) as cluster:
         yield cluster
 
 

@@ -70,13 +70,17 @@ def reason_for_none() -> str:
 
 
 @contextlib.contextmanager
-def real_cluster(folder: Path) -> Iterator[RealCluster]:
-    """A control plane of one's own, with its logs and keys in *folder*."""
+def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
+    """A control plane of one's own, with its logs and keys in *folder*, and *users* (``NAME:GROUP``) beside the admin."""
     kubeconfig, output = folder / "kubeconfig", folder / "command.log"
     with output.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own executable
-            [COMMAND, "control-plane", "--kubeconfig", str(kubeconfig), "--logs", str(folder / "logs")],
-            stdin=subprocess.DEVNULL,
+            [
+                *(COMMAND, "control-plane", "--kubeconfig", str(kubeconfig), "--logs", str(folder / "logs")),
+                "--until-eof",  # a run of tests that is killed leaves nothing behind
+                *(argument for user in users for argument in ("--user", user)),
+            ],
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
         )
@@ -99,3 +103,5 @@ def real_cluster(folder: Path) -> Iterator[RealCluster]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+        if process.stdin is not None:
+            process.stdin.close()

@@ -27,7 +27,7 @@ from keystead.operator.settings import Settings
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kubeconfig import cluster_section, document, token_section
-from world import Trap, World, custom_resources
+from world import OPERATOR_NAME, Trap, World, custom_resources
 
 RATE = 10.0
 _LONGEST = 6.0  # wall seconds of time that only passes
@@ -136,7 +136,7 @@ class RealWorld(World):
         return ScaledClock(RATE)
 
     def _make_settings(self, given: dict[str, Any]) -> Settings:
-        whole = Settings(lane_pace=4.0, lease_namespace=NAMESPACE, **given)
+        whole = super()._make_settings(given)
         hastened = {
             each.name: getattr(whole, each.name) / RATE
             for each in dataclasses.fields(whole)
@@ -161,6 +161,12 @@ class RealWorld(World):
     ) -> None:
         await super().__aexit__(kind, error, trace)
         await self._leave()
+        if kind is None:
+            assert self.refused() == [], "the operator's roles lack a rule"
+
+    def refused(self) -> list[str]:
+        """What the operator asked of the API server and may not."""
+        return [f"{each.method} {each.path}" for each in self.entries("kube") if each.code == "Forbidden"]
 
     async def _leave(self) -> None:
         """Take everything away that this world's people and operators made."""
@@ -284,7 +290,17 @@ class Watched(httpx2.AsyncBaseTransport):
             path=request.url.path,
             query=request.url.query.decode(),
             status=response.status_code,
-            caller="operator",
+            code="Forbidden"
+            if response.status_code == httpx2.codes.FORBIDDEN and await _lacks_a_rule(response)
+            else "",
+            caller=OPERATOR_NAME,
             seconds=self._clock.now() - began,
         )
         return response
+
+
+async def _lacks_a_rule(response: httpx2.Response) -> bool:
+    """Whether a 403 is about rights: new objects in a namespace that ends are refused to everybody."""
+    await response.aread()
+    details = response.json().get("details") or {}
+    return all(each.get("reason") != "NamespaceTerminating" for each in details.get("causes") or ())

@@ -21,6 +21,8 @@ import keystead_sandbox.kube
 from azure_transport import ASGIAzureTransport
 from keystead.kube.crd import crds
 from keystead.kube.informer import Patience
+from keystead.kube.permissions import NAMESPACE, OPERATOR
+from keystead.kube.rbac import manifests
 from keystead.operator.app import Operator, Seams
 from keystead.operator.clock import LoopClock
 from keystead.operator.settings import Settings
@@ -36,6 +38,7 @@ from transports import StreamingASGITransport
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 ISSUER = "https://kubernetes.sandbox"
 VAULT = "https://team-kv.vault.azure.net"
+OPERATOR_NAME = f"system:serviceaccount:{NAMESPACE}:{OPERATOR}"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -140,13 +143,14 @@ class World:
         return VirtualClock(EPOCH)
 
     def _make_settings(self, given: dict[str, Any]) -> Settings:
-        return Settings(lane_pace=4.0, **given)
+        return Settings(lane_pace=4.0, lease_namespace=NAMESPACE, **given)
 
     def _make_cluster(self) -> None:
-        users = {name: User(name) for name in ("operator", "admin", "reviewer")}
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
+        users = {"operator": User(OPERATOR_NAME, groups)}
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
-        for crd in custom_resources():
-            self.put(crd)
+        for item in (*custom_resources(), *manifests()):
+            self.put(item)
 
     async def _fetch(self, url: str) -> tuple[int, bytes]:
         import msgspec
@@ -367,7 +371,7 @@ class World:
             each
             for each in self.journal.entries()
             if each.method in _WRITES
-            and each.caller in ("operator", self.application.client_id)
+            and each.caller in (OPERATOR_NAME, self.application.client_id)
             and "/leases" not in each.path
         ]
 
@@ -399,4 +403,4 @@ def _config(user: str) -> SingleConfig:
     return config
 
 
-__all__ = ["AUDIENCE", "EPOCH", "VAULT", "AsyncIterator", "Iterator", "Trap", "World"]
+__all__ = ["AUDIENCE", "EPOCH", "OPERATOR_NAME", "VAULT", "AsyncIterator", "Iterator", "Trap", "World"]

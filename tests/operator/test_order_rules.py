@@ -6,7 +6,7 @@ import pytest
 
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.journal import Entry
-from world import Trap, World
+from world import OPERATOR_NAME, Trap, World
 
 pytestmark = pytest.mark.looptime
 
@@ -152,7 +152,7 @@ async def test_rule_7_only_the_leader_writes() -> None:
 
         assert len(world.azure_writes()) == 6
         holders = {entry.caller for entry in world.entries("kube", "PUT", "/leases/")}
-        assert holders == {"operator"}
+        assert holders == {OPERATOR_NAME}
 
 
 @pytest.mark.virtual  # on real time it is the lease's own fifteen seconds that pass

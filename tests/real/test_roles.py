@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from keystead.kube.permissions import ADMIN, APPROVER, ENGINE, LEASE, NAMESPACE, OPERATOR, VIEWER
+from keystead.kube.permissions import ADMIN, APPROVER, ENGINE, ENGINE_LEASE, LEASE, NAMESPACE, OPERATOR, VIEWER
 from real_world import Session, checked
 
 pytestmark = pytest.mark.real
@@ -69,8 +69,10 @@ _CASES: dict[str, dict[str, list[str]]] = {
             f"PATCH {ESO}/externalsecrets/x/status in {SHOP}",
             f"GET /api/v1/serviceaccounts/keystead in {SHOP}",
             f"POST /api/v1/serviceaccounts/keystead/token in {SHOP}",
+            f"PUT /apis/coordination.k8s.io/v1/leases/{ENGINE_LEASE} in {NAMESPACE}",
         ],
         "may not": [
+            f"PUT /apis/coordination.k8s.io/v1/leases/{LEASE} in {NAMESPACE}",
             f"POST /api/v1/serviceaccounts/default/token in {SHOP}",
             f"GET /api/v1/serviceaccounts/default in {SHOP}",
             "GET /api/v1/namespaces",

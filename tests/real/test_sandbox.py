@@ -113,6 +113,19 @@ def test_a_guest_stays_out_where_a_name_is_taken(own_cluster: RealCluster, tmp_p
     assert _names(own_cluster) == before
 
 
+def test_all_ends_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "orphaned"
+    folder.mkdir()
+    with real_cluster(folder) as cluster:
+        programs = [psutil.Process(cluster.pid(name)) for name in _PROGRAMS]
+        assert cluster.process.stdin is not None
+
+        cluster.process.stdin.close()  # as the system does with what a process held
+
+        assert cluster.process.wait(timeout=60) == 0
+        assert [each for each in programs if each.is_running()] == []
+
+
 def test_the_programs_end_when_the_command_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()

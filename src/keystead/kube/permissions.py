@@ -19,6 +19,7 @@ LEASE, ENGINE_LEASE = "keystead-operator", "keystead-sync"
 """The defaults of the operator's and the engine's settings."""
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
+_TELL = ("get", "create", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule("", ("serviceaccounts/token",), ("create",), "prove the trust by an exchange", names=names),
         Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
-        Rule("events.k8s.io", ("events",), ("create", "patch"), "what happened, told at the object it happened to"),
+        Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
         Rule("", (), ("get",), "the token issuer's name", paths=("/.well-known/openid-configuration",)),
     )
 
@@ -126,7 +127,7 @@ def _engine(names: tuple[str, ...]) -> tuple[Rule, ...]:
         ),
         Rule("", ("serviceaccounts",), ("get",), "which identity an account stands for", names=names),
         Rule("", ("serviceaccounts/token",), ("create",), "sign in to Azure as the account", names=names),
-        Rule("events.k8s.io", ("events",), ("create", "patch"), "what happened, told at the ExternalSecret"),
+        Rule("events.k8s.io", ("events",), _TELL, "what happened, told at the ExternalSecret"),
     )
 
 

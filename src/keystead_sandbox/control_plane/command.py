@@ -16,7 +16,7 @@ import typer
 
 from keystead_sandbox import kubeconfig as files
 from keystead_sandbox.control_plane.assets import NoControlPlane, find, find_or_build
-from keystead_sandbox.control_plane.cluster import ADMIN, User, running
+from keystead_sandbox.control_plane.cluster import ADMIN, ControlPlane, User, running
 from keystead_sandbox.processes import PartFailed
 
 _NAME = "keystead-sandbox control-plane"
@@ -34,13 +34,16 @@ def control_plane(
         list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a context of that name.")
     ] = None,
     *,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="End with standard input, which ends with whoever holds it.")
+    ] = False,
     no_build: Annotated[
         bool, typer.Option("--no-build", help="Only look whether the programs are there: exit code 3 when not.")
     ] = False,
 ) -> None:
     """Find etcd, kube-apiserver and kube-controller-manager, or build them once; print their folder."""
     try:
-        code = asyncio.run(_run(kubeconfig, logs, user or [], no_build=no_build))
+        code = asyncio.run(_run(kubeconfig, logs, user or [], no_build=no_build, until_eof=until_eof))
     except (NoControlPlane, PartFailed) as error:
         _say(str(error))
         raise typer.Exit(1) from None
@@ -49,7 +52,7 @@ def control_plane(
     raise typer.Exit(code)
 
 
-async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, no_build: bool) -> int:
+async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, no_build: bool, until_eof: bool) -> int:
     environment = dict(os.environ)  # noqa: TID251 - Go's settings are the caller's
     if no_build:
         found = find(environment)
@@ -72,14 +75,34 @@ async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, 
             names = [ADMIN, *(_user(each).name for each in users)]
             tokens = {name: files.token_section(plane.token(name)) for name in names}
             files.publish(kubeconfig, plane.config(tokens, current=ADMIN))
-            stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(plane.first_to_end())
-            done, pending = await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            if ending in done:
-                part = ending.result()
-                raise PartFailed(f"{part.name} ended with code {part.process.returncode}:\n{part.last_words()}")
+            await _serve(plane, stop, until_eof=until_eof)
     return 0
+
+
+async def _serve(plane: ControlPlane, stop: asyncio.Event, *, until_eof: bool) -> None:
+    """Return when it is time to end. PartFailed when a program ends before."""
+    ending = asyncio.create_task(plane.first_to_end())
+    reasons = {ending, asyncio.create_task(stop.wait())}
+    if until_eof:
+        reasons.add(asyncio.create_task(_end_of_input()))
+    done, pending = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if ending in done:
+        part = ending.result()
+        raise PartFailed(f"{part.name} ended with code {part.process.returncode}:\n{part.last_words()}")
+
+
+async def _end_of_input() -> bool:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    try:
+        while await reader.read(1024):
+            pass
+        return True
+    finally:
+        transport.close()
 
 
 def _user(text: str) -> User:

@@ -241,7 +241,11 @@ async def start_operator(stage: Stage, cast: Cast, parts: Parts, *, rate: float)
 
 async def start_engine(stage: Stage, parts: Parts) -> Part:
     """Start the secrets engine, unmodified; it signs in as the stores' accounts, with nothing of its own."""
-    environment = {**stage.environment, "KUBECONFIG": str(stage.cast_kubeconfig)}
+    environment = {
+        **stage.environment,
+        "KUBECONFIG": str(stage.cast_kubeconfig),
+        "KEYSTEAD_SYNC_LEASE": f"{HOME}/keystead-sync",
+    }
     keystead = executable("keystead")
     return await parts.start("engine", keystead, "sync", "--context", roles.ENGINE, environment=environment)
 
