@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from keystead_sandbox.kube import builtins, cel, crd, errors, events, rules, schema
+from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.kube.kinds import CRDS, EVENTS, NAMESPACES, SECRETS, Kind
 from keystead_sandbox.kube.lifecycle import KUBERNETES
 
 Object: TypeAlias = dict[str, Any]
+NOBODY = User("system:apiserver", (ADMINS,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,11 @@ class Writing:
     manager: str
     dry: bool = False
     validation: str = "Ignore"
+    user: User = NOBODY
+    """Who is asked for by the checks that depend on it; the cluster itself when nobody is."""
     warnings: list[str] = field(default_factory=list)
     """Filled for the client's eyes."""
+    sub: str = ""
 
 
 def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Object:

@@ -20,6 +20,7 @@ class ApiError(Exception):
         *,
         details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        plain: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -27,6 +28,8 @@ class ApiError(Exception):
         self.message = message
         self.details = dict(details or {})
         self.headers = dict(headers or {})
+        self.plain = plain
+        """Whether the answer is text, and no Status."""
 
     def status(self) -> dict[str, Any]:
         """The body."""
@@ -71,6 +74,32 @@ def invalid(group: str, kind: str, name: str, problems: Sequence[tuple[str, str,
     return ApiError(422, "Invalid", text, details={"name": name, "group": group, "kind": kind, "causes": causes})
 
 
+def unauthorized() -> ApiError:
+    """A token that means nobody."""
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
+    """A rule of the server's own says no."""
+    shown = f'{_resource(group, plural)} "{name}" is' if name else f"{_resource(group, plural)} is"
+    return ApiError(403, "Forbidden", f"{shown} forbidden: {why}", details=_details(group, plural, name))
+
+
+def forbidden_to(user: str, asked: Any, reason: str = "") -> ApiError:
+    """The authoriser says no; *asked* are its attributes."""
+    if asked.path:
+        text = f'User "{user}" cannot {asked.verb} path "{asked.path}"'
+        return ApiError(403, "Forbidden", f"forbidden: {text}" + (f": {reason}" if reason else ""), details=None)
+    scope = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    text = f'User "{user}" cannot {asked.verb} resource "{asked.whole_resource}" in API group "{asked.group}" {scope}'
+    return forbidden(asked.group, asked.resource, asked.name, text + (f": {reason}" if reason else ""))
+
+
+def without_a_user() -> ApiError:
+    """Groups, a UID or extra values are impersonated, and no user."""
+    return ApiError(500, "InternalError", "Internal error occurred: impersonation without a user")
+
+
 def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
@@ -104,4 +133,4 @@ def _resource(group: str, plural: str) -> str:
 
 
 def _details(group: str, plural: str, name: str) -> dict[str, Any]:
-    return {"name": name, "kind": plural, **({"group": group} if group else {})}
+    return {**({"name": name} if name else {}), **({"group": group} if group else {}), "kind": plural}

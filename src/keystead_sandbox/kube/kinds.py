@@ -21,6 +21,8 @@ SECRETS = ("", "secrets")
 LEASES = ("coordination.k8s.io", "leases")
 EVENTS = ("events.k8s.io", "events")
 RBAC = "rbac.authorization.k8s.io"
+ROLES, CLUSTER_ROLES = (RBAC, "roles"), (RBAC, "clusterroles")
+BINDINGS, CLUSTER_BINDINGS = (RBAC, "rolebindings"), (RBAC, "clusterrolebindings")
 _EVERY_FIELD = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
 
 

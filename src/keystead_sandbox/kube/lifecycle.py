@@ -13,7 +13,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keystead_sandbox.kube import crd as definitions
-from keystead_sandbox.kube.kinds import ACCOUNTS, CONFIG_MAPS, CRDS, NAMESPACES, of_crd
+from keystead_sandbox.kube import bootstrap
+from keystead_sandbox.kube.kinds import ACCOUNTS, CLUSTER_ROLES, CONFIG_MAPS, CRDS, NAMESPACES, of_crd
 
 if TYPE_CHECKING:
     from keystead_sandbox.kube.rest import Rest
@@ -37,10 +38,14 @@ class Lifecycle:
         """Follow up on a new object; returns warnings for the client."""
         if resource == NAMESPACES:
             self.furnish(item["metadata"]["name"])
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
         return self._establish(item) if resource == CRDS else []
 
     def changed(self, resource: Resource, item: Object) -> list[str]:
         """Follow up on a changed object."""
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
         if resource == NAMESPACES and item["metadata"].get("deletionTimestamp"):
             self.terminate(item["metadata"]["name"])
         return self._establish(item) if resource == CRDS else []
@@ -50,6 +55,8 @@ class Lifecycle:
         metadata = item["metadata"]
         if resource == CRDS:
             self._rest.forget_kinds(item)
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
         self._collect(metadata["uid"])
         for owner in metadata.get("ownerReferences") or ():
             self._unblock(owner["uid"])

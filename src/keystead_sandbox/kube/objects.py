@@ -16,8 +16,10 @@ from starlette.responses import Response, StreamingResponse
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import events, requests, selectors, tables
 from keystead_sandbox.kube.admission import Writing
-from keystead_sandbox.kube.errors import ApiError, bad_request, method_not_allowed, not_found
+from keystead_sandbox.kube.auth import User
+from keystead_sandbox.kube.errors import ApiError, bad_request, forbidden_to, method_not_allowed, not_found
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
+from keystead_sandbox.kube.rbac import Attributes, Authorizer
 from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
 from keystead_sandbox.kube.rest import Rest
 from keystead_sandbox.kube.tokens import TokenIssuer
@@ -32,13 +34,15 @@ _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 class Objects:
     """Handles every request whose path names a kind."""
 
-    def __init__(self, rest: Rest, tokens: TokenIssuer, clock: Clock) -> None:
+    def __init__(self, rest: Rest, tokens: TokenIssuer, clock: Clock, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
         self._rest = rest
         self._tokens = tokens
         self._clock = clock
 
-    async def handle(self, request: Request, target: Target) -> Response:
+    async def handle(self, request: Request, target: Target, user: User) -> Response:
         """The answer, or ApiError."""
+        request.state.user = user
         if target.sub == "token":
             handlers: dict[str, _Handler] = {"POST": self._token}
         elif not target.name:
@@ -149,6 +153,8 @@ class Objects:
             text = "fieldManager: Required value: is required for apply patch"
             raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {text}')
         given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        if self._rest.store.get(target.kind.storage, target.namespace, target.name) is None:
+            self._may_create(target, how.user)
         if not given.get("kind") or not given.get("apiVersion"):
             raise bad_request("Object 'Kind' is missing: an applied object names its kind and apiVersion")
         item, fresh = self._rest.apply(
@@ -161,13 +167,22 @@ class Objects:
             sub=target.sub,
             dry=how.dry,
             warnings=how.warnings,
+            user=how.user,
         )
         return _written(target, item, how, CREATED if fresh else 200)
+
+    def _may_create(self, target: Target, user: User) -> None:
+        """Whoever makes an object by a patch needs the permission to create it too."""
+        kind = target.kind
+        asked = Attributes("create", kind.group, kind.version, kind.plural, "", target.name, target.namespace)
+        verdict = self._authorizer.decide(user, asked)
+        if not verdict.allowed:
+            raise forbidden_to(user.name, asked, verdict.reason)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         options, current = await _options(request), self._find(target)
         dry = _dry(request, options)
-        left = self._rest.delete(target.kind, current, options, dry=dry)
+        left = self._rest.delete(target.kind, current, options, dry=dry, user=request.state.user)
         metadata = current["metadata"]
         still = self._rest.store.get(target.kind.storage, target.namespace, target.name)
         if target.kind.key in (NAMESPACES, ACCOUNTS) or (still is not None and not dry):
@@ -184,7 +199,9 @@ class Objects:
         options, gone = await _options(request), self._matching(request, target)
         for item in gone:
             if self._rest.store.is_alive(item["metadata"]["uid"]):
-                self._rest.delete(target.kind, item, options, dry=_dry(request, options))
+                self._rest.delete(
+                    target.kind, item, options, dry=_dry(request, options), user=request.state.user
+                )
         kind = target.kind
         listed = [events.shown(kind, item) for item in gone]
         metadata = {"resourceVersion": str(self._rest.store.version)}
@@ -223,7 +240,7 @@ def _writing(request: Request) -> Writing:
     if validation not in _VALIDATION:
         raise ApiError(422, "Invalid", f'fieldValidation: Unsupported value: "{validation}"')
     manager = requests.manager_of(query, request.headers.get("user-agent", ""))
-    return Writing(manager, _dry(request, {}), validation)
+    return Writing(manager, _dry(request, {}), validation, request.state.user)
 
 
 def _dry(request: Request, options: Object) -> bool:

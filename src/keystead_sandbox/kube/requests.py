@@ -1,5 +1,6 @@
 """What a request asks for, and the JSON that answers it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,14 @@ from starlette.responses import Response
 from keystead_sandbox.kube import protobuf
 from keystead_sandbox.kube.errors import ApiError, bad_request
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, Kind
+from keystead_sandbox.kube.rbac import Attributes
 
 CREATED = 201
 TRUE = ("true", "1")
 _SUBRESOURCES = ("status", "token", "finalize")
+_OF_NAMESPACES = ("status", "finalize")
+_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NAMED = re.compile(r"^metadata\.name=([^,]+)$")
 _API_DEPTH, _GROUP_DEPTH, _PLURAL_DEPTH = 2, 3, 2
 
 
@@ -39,7 +44,7 @@ def parse(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> Target | Non
     else:
         return None
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > _PLURAL_DEPTH and rest[2] not in _SUBRESOURCES:
+    if rest[0] == "namespaces" and len(rest) > _PLURAL_DEPTH and rest[2] not in _OF_NAMESPACES:
         namespace, rest = rest[1], rest[2:]
     kind = kinds.get((group, version, rest[0]))
     name, sub = [*rest[1:3], "", ""][:2]
@@ -55,6 +60,33 @@ def _has(kind: Kind, sub: str) -> bool:
     if sub == "status":
         return kind.status
     return not sub or kind.key == {"token": ACCOUNTS, "finalize": NAMESPACES}.get(sub)
+
+
+def attributes(request: Request) -> Attributes:
+    """What the authoriser is asked: read off the path alone, whether or not anything is served there."""
+    path, query = request.url.path, request.query_params
+    parts = [part for part in path.split("/") if part]
+    group = version = ""
+    if parts[:1] == ["api"] and len(parts) > _API_DEPTH:
+        version, rest = parts[1], parts[2:]
+    elif parts[:1] == ["apis"] and len(parts) > _GROUP_DEPTH:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return Attributes(request.method.lower(), path=path)
+    namespace = rest[1] if rest[0] == "namespaces" and len(rest) > 1 else ""
+    if namespace and len(rest) > _PLURAL_DEPTH and rest[2] not in _OF_NAMESPACES:
+        rest = rest[2:]
+    resource, name, sub = [*rest[:3], "", ""][:3]
+    verb = _VERBS.get(request.method, request.method.lower())
+    if verb == "get" and not name:
+        verb = "watch" if query.get("watch") in TRUE else "list"
+        chosen = _NAMED.match(query.get("fieldSelector", ""))
+        name = chosen[1] if chosen else ""
+    elif verb == "get" and query.get("watch") in TRUE:
+        verb = "watch"
+    elif verb == "delete" and not name:
+        verb = "deletecollection"
+    return Attributes(verb, group, version, resource, sub, name, namespace)
 
 
 async def body(request: Request) -> Any:

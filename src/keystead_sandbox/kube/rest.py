@@ -2,12 +2,14 @@
 
 import copy
 import random
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import errors, events, ownership, patches, rules
-from keystead_sandbox.kube.admission import Writing, admit, declared
+from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
+from keystead_sandbox.kube.auth import User
 from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, NAMESPACES, Kind
 from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
 from keystead_sandbox.kube.store import Store
@@ -19,6 +21,16 @@ _SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLi
 _PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
+class Guard(Protocol):
+    """What may still refuse a write: *item* as it would be stored (None when it goes), *before* as it is."""
+
+    def __call__(self, kind: Kind, item: Object | None, before: Object | None, how: Writing) -> None: ...
+
+
+def _no_guard(kind: Kind, item: Object | None, before: Object | None, how: Writing) -> None:
+    """For a cluster that has no authoriser."""
+
+
 class Rest:
     """Operations on one cluster's objects. Whatever it returns must not be changed by the caller."""
 
@@ -28,6 +40,8 @@ class Rest:
             (each.group, each.version, each.plural): each for each in BUILT_IN
         }
         self.ca_pem = ""
+        self.guard: Guard = _no_guard
+        """Asked before each write that a client causes; raises ApiError."""
         self._clock = clock
         self._lifecycle = Lifecycle(self)
         self._random = random.Random(0)  # noqa: S311 - suffixes of generated names
@@ -89,9 +103,10 @@ class Rest:
         sub: str,
         dry: bool,
         warnings: list[str],
+        user: User = NOBODY,
     ) -> tuple[Object, bool]:
         """Server-side apply; the object, and whether it is new."""
-        how = Writing(manager, dry, "Ignore", warnings)
+        how = Writing(manager, dry, "Ignore", user, warnings)
         current = self.store.get(kind.storage, namespace, name)
         wanted = copy.deepcopy(given)
         metadata = wanted.setdefault("metadata", {})
@@ -114,7 +129,9 @@ class Rest:
         merged["metadata"]["managedFields"] = managed
         return self._insert(kind, merged, how), True
 
-    def delete(self, kind: Kind, item: Object, options: Object, *, dry: bool = False) -> Object:
+    def delete(  # noqa: PLR0913 - one keyword per part of the request
+        self, kind: Kind, item: Object, options: Object, *, dry: bool = False, user: User = NOBODY
+    ) -> Object:
         """Begin, and where nothing holds it finish, the end of an object; returns what is left, or what was."""
         wanted = options.get("preconditions") or {}
         metadata = item["metadata"]
@@ -129,6 +146,7 @@ class Rest:
         if policy not in ("Background", "Foreground", "Orphan"):
             text = f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}"'
             raise errors.ApiError(422, "Invalid", text)
+        self.guard(kind, None, item, Writing("", dry, user=user))
         return item if dry else self.remove(kind.storage, item, policy=policy)
 
     def finalize(self, item: Object, given: Object) -> Object:
@@ -248,6 +266,7 @@ class Rest:
             raise errors.already_exists(kind.group, kind.plural, name)
 
     def _insert(self, kind: Kind, item: Object, how: Writing) -> Object:
+        self.guard(kind, item, None, how)
         if how.dry:
             return item
         stored = self.store.put(kind.storage, item)
@@ -285,6 +304,7 @@ class Rest:
             changed["metadata"]["managedFields"] = managed
         else:
             ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
+        self.guard(kind, changed, current, replace(how, sub=sub))
         if changed == current or how.dry:
             return changed  # nothing changed: no new version, no event
         return self._store_change(kind, changed, how)

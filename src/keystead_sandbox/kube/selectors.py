@@ -24,6 +24,27 @@ def labels(selector: str) -> Matcher:
     return matches
 
 
+def of_selector(selector: dict[str, Any]) -> Matcher:
+    """A test for a ``LabelSelector`` as objects have it; an empty one selects everything."""
+    wanted = selector.get("matchLabels") or {}
+    tests = [_expression(each) for each in selector.get("matchExpressions") or ()]
+
+    def matches(item: dict[str, Any]) -> bool:
+        given = item["metadata"].get("labels") or {}
+        return all(given.get(key) == value for key, value in wanted.items()) and all(test(given) for test in tests)
+
+    return matches
+
+
+def _expression(given: dict[str, Any]) -> Callable[[dict[str, str]], bool]:
+    key, operator, values = given.get("key", ""), given.get("operator"), given.get("values") or ()
+    if operator == "In":
+        return lambda labels: labels.get(key) in values
+    if operator == "NotIn":
+        return lambda labels: labels.get(key) not in values
+    return lambda labels: (key in labels) is (operator == "Exists")
+
+
 def _label(part: str) -> Callable[[dict[str, str]], bool]:
     found = _SET.match(part)
     if found is not None:

@@ -84,13 +84,13 @@ class TokenIssuer:
         header = {"alg": "RS256", "kid": self._keys[0].kid}
         return jwt.encode(header, claims, self._keys[0], algorithms=["RS256"]), expires
 
-    def verify(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token of ours for the API server itself; ``None`` when it is none."""
+    def verify(self, token: str, audiences: list[str]) -> dict[str, Any] | None:
+        """The claims of a token of ours for one of *audiences*; ``None`` when it is none."""
         try:
             claims = jwt.decode(token, KeySet(list(self._keys)), algorithms=["RS256"]).claims
         except (JoseError, ValueError):
             return None
-        if self.issuer not in claims["aud"] or claims["exp"] <= self._clock.wall().timestamp():
+        if not set(audiences) & set(claims["aud"]) or claims["exp"] <= self._clock.wall().timestamp():
             return None
         return dict(claims)
 
