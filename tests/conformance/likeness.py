@@ -13,8 +13,8 @@ _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _AGE = re.compile(r"^(\d+[smhd])+$")
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 _GENERATED = re.compile(r"\bgen-[a-z0-9]{5}\b")
-_VERSIONS = re.compile(r"(too old resource version: |Too large resource version: |current: |\()(\d+)")
-_IDENTITIES = re.compile(r"\b(Precondition failed: ResourceVersion in precondition: |ResourceVersion in object meta: )(\d+)")
+_VERSIONS = re.compile(r"((?:too old|Too large) resource version: )\d+(?:( \(|, current: )\d+)?")
+_IDENTITIES = re.compile(r"(the ResourceVersion in the precondition \(|the ResourceVersion in record \()(\d+)")
 
 
 class Likeness:
@@ -30,6 +30,8 @@ class Likeness:
         if isinstance(value, dict):
             return self._map(value, key)
         if isinstance(value, list):
+            if key in ("managedFields", "causes"):
+                value = sorted(value, key=_order)
             if key == "cells":
                 return ["<age>" if isinstance(each, str) and _AGE.match(each) else self.of(each) for each in value]
             return [self.of(each, key) for each in value]
@@ -38,8 +40,10 @@ class Likeness:
         return value
 
     def _map(self, value: Mapping[str, Any], key: str) -> dict[str, Any]:
+        if value.get("kind") == "Status":
+            value = _in_order(value)
         left_out = ("description",) if key == "columnDefinitions" else ()
-        return {self._text(name, ""): self.of(inner, name) for name, inner in value.items() if name not in left_out}
+        return {self._text(name, ""): self.of(inner, name) for name, inner in sorted(value.items()) if name not in left_out}
 
     def _text(self, value: str, key: str) -> str:
         if key == "resourceVersion" and value.isdigit():
@@ -51,12 +55,30 @@ class Likeness:
         value = _INSTANT.sub(lambda found: "<micro>" if found[1] else "<time>", value)
         value = _TOKEN.sub("<token>", value)
         value = _GENERATED.sub("gen-<name>", value)
-        value = _VERSIONS.sub(r"\1<version>", value)
+        value = _VERSIONS.sub(lambda found: found[1] + "<version>" + (found[2] + "<version>" if found[2] else ""), value)
         value = _IDENTITIES.sub(lambda found: found[1] + self._version(found[2]), value)
         return _UID.sub(lambda found: self._uids.setdefault(found[0], f"uid-{len(self._uids) + 1}"), value)
 
     def _version(self, value: str) -> str:
         return self._versions.setdefault(value, f"rv-{len(self._versions) + 1}")
+
+
+def _order(entry: Any) -> list[str]:
+    """Managed fields without the time that they are sorted by, and conflicts, which come in no order."""
+    if not isinstance(entry, dict) or entry.get("reason", "FieldManagerConflict") != "FieldManagerConflict":
+        return []
+    return [str(entry.get(name, "")) for name in ("operation", "manager", "subresource", "message", "field")]
+
+
+def _in_order(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The causes of a refusal sorted: validation visits maps in no order."""
+    causes = (status.get("details") or {}).get("causes") or []
+    told = [f"{each.get('field')}: {each.get('message')}" for each in causes]
+    if len(told) < 2 or not status.get("message", "").endswith(f"[{', '.join(told)}]"):
+        return status
+    message = status["message"].removesuffix(f"[{', '.join(told)}]") + f"[{', '.join(sorted(told))}]"
+    ordered = sorted(causes, key=lambda each: f"{each.get('field')}: {each.get('message')}")
+    return {**status, "message": message, "details": {**status["details"], "causes": ordered}}
 
 
 def without(value: Any, places: list[str]) -> Any:

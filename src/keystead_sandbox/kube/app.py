@@ -15,7 +15,7 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube import bootstrap, documents, requests, reviews
 from keystead_sandbox.kube.auth import User, account, authenticate, impersonate
-from keystead_sandbox.kube.errors import ApiError, forbidden_to, method_not_allowed, no_such_path
+from keystead_sandbox.kube.errors import ApiError, forbidden_to, method_not_allowed, no_such_page, no_such_path
 from keystead_sandbox.kube.guards import Guards
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, SECRETS
 from keystead_sandbox.kube.objects import Objects
@@ -138,13 +138,11 @@ class Cluster:
         review = reviews.find(request.url.path)
         if review is not None:
             if request.method != "POST":
-                raise method_not_allowed(request.method)
+                raise method_not_allowed()
             return answer(self._reviews.answer(review, await body(request), user), requests.CREATED)
-        if request.method != "GET":
-            raise no_such_path()
-        found = documents.find(request, self.rest.kinds.values(), self.tokens)
+        found = documents.find(request, self.rest.kinds.values(), self.tokens) if request.method == "GET" else None
         if found is None:
-            raise no_such_path()
+            raise no_such_path() if requests.is_served(request.url.path, self.rest.kinds) else no_such_page()
         return found
 
 

@@ -35,12 +35,27 @@ def stored(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
     return {_OLD_NAMES.get(name, name): value for name, value in item.items()}
 
 
-def shown(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
-    """An object at the group and version that was asked for."""
-    head = {"kind": kind.kind, "apiVersion": kind.api_version}
-    if kind.group == _NEW_GROUP:
-        return head | {_NEW_NAMES.get(n, n): value for n, value in item.items() if n not in head}
-    return head | {name: value for name, value in item.items() if name not in head}
+def shown(kind: Kind, item: dict[str, Any], *, listed: bool = False) -> dict[str, Any]:
+    """An object at the group and version that was asked for; in a list the kind of a built-in one goes without saying."""
+    head = {"kind": kind.kind, "apiVersion": kind.api_version} if kind.custom or not listed else {}
+    if kind.storage == EVENTS:
+        item = {**_NOTHING, **item}
+        if kind.group == _NEW_GROUP:
+            left_out = {name for name in ("reportingComponent", "reportingInstance") if not item[name]}
+            item = {_NEW_NAMES.get(name, name): value for name, value in item.items() if name not in left_out}
+    return head | {name: value for name, value in item.items() if name not in ("kind", "apiVersion")}
+
+
+_NOTHING: dict[str, Any] = {
+    "involvedObject": {},
+    "source": {},
+    "firstTimestamp": None,
+    "lastTimestamp": None,
+    "eventTime": None,
+    "reportingComponent": "",
+    "reportingInstance": "",
+}
+"""Fields that are always shown, whether or not they were given."""
 
 
 def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:

@@ -77,6 +77,7 @@ _AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
 _CREATED: Column = ("Created At", "string", ".metadata.creationTimestamp", 0)
 _ROLE: Column = ("Role", "string", "role:", 0)
 _METADATA_LISTS: Lists = {("metadata", "ownerReferences"): ("uid",), ("metadata", "finalizers"): ()}
+_OWNERS = ("metadata", "ownerReferences")
 _CONDITIONS: Lists = {("status", "conditions"): ("type",)}
 _EVENT_COLUMNS: tuple[Column, ...] = (
     ("Last Seen", "date", "event:seen", 0),
@@ -91,6 +92,7 @@ _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion"
 
 def _builtin(kind: str, plural: str, *columns: Column, group: str = "", **more: Any) -> Kind:
     lists = {**_METADATA_LISTS, **more.pop("lists", {})}
+    more["atomic"] = frozenset({_OWNERS, *more.pop("atomic", ())})
     more["selectable"] = {**_EVERY_FIELD, **more.get("selectable", {})}
     more.setdefault("namespaced", True)
     schema = builtins.SCHEMAS[kind if group != EVENTS[0] else "events.k8s.io/Event"]
@@ -117,7 +119,8 @@ BUILT_IN: tuple[Kind, ...] = (
         ("Secrets", "integer", "count:.secrets", 0),
         _AGE,
         short_names=("sa",),
-        lists={("secrets",): ("name",), ("imagePullSecrets",): ("name",)},
+        lists={("secrets",): ("name",)},
+        atomic={("secrets",)},
     ),
     _builtin(
         "Secret",
@@ -133,6 +136,7 @@ BUILT_IN: tuple[Kind, ...] = (
         "Event",
         "events",
         *_EVENT_COLUMNS,
+        atomic={("involvedObject",), ("regarding",), ("related",)},
         short_names=("ev",),
         selectable={f"involvedObject.{name}": f"involvedObject.{name}" for name in _INVOLVED}
         | {
@@ -146,6 +150,7 @@ BUILT_IN: tuple[Kind, ...] = (
         "Event",
         "events",
         *_EVENT_COLUMNS,
+        atomic={("involvedObject",), ("regarding",), ("related",)},
         group=EVENTS[0],
         short_names=("ev",),
         selectable={f"regarding.{name}": f"involvedObject.{name}" for name in _INVOLVED}
@@ -153,9 +158,10 @@ BUILT_IN: tuple[Kind, ...] = (
     ),
     _builtin("Lease", "leases", _NAME, ("Holder", "string", ".spec.holderIdentity", 0), _AGE, group=LEASES[0]),
     _builtin("Role", "roles", _NAME, _CREATED, group=RBAC),
-    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, group=RBAC),
+    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, group=RBAC, atomic={("roleRef",)}),
     _builtin("ClusterRole", "clusterroles", _NAME, _CREATED, group=RBAC, namespaced=False),
-    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, group=RBAC, namespaced=False),
+    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, group=RBAC, namespaced=False, atomic={("roleRef",)}
+    ),
     _builtin(
         "CustomResourceDefinition",
         "customresourcedefinitions",
@@ -200,7 +206,7 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 status="status" in (version.get("subresources") or {}),
                 columns=(_NAME, *(columns or [_AGE])),
                 list_keys={**_METADATA_LISTS, **_lists(schema, ())},
-                atomic=frozenset(_atomic(schema, ())),
+                atomic=frozenset({_OWNERS, *_atomic(schema, ())}),
                 selectable=_EVERY_FIELD | {each: each for each in selectable},
                 storage_version=storage,
                 singular_name=names.get("singular") or "",

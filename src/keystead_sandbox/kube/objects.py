@@ -17,7 +17,7 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import events, requests, selectors, tables
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.errors import ApiError, bad_request, forbidden_to, method_not_allowed, not_found
+from keystead_sandbox.kube.errors import ApiError, bad_request, forbidden_to, invalid_options, method_not_allowed, not_found
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
 from keystead_sandbox.kube.rbac import Attributes, Authorizer
 from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
@@ -52,7 +52,7 @@ class Objects:
             if not target.sub:
                 handlers["DELETE"] = self._delete
         if request.method not in handlers:
-            raise method_not_allowed(request.method)
+            raise method_not_allowed()
         return await handlers[request.method](request, target)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -87,12 +87,12 @@ class Objects:
             include = _as_table(request)
             shown = tables.table(kind, page, self._clock.wall(), version=str(version), include=include, token=token)
             return answer(shown)
-        metadata: Object = {"resourceVersion": str(version)}
+        metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if kind.custom else {})}
         if token:
             metadata["continue"] = token
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = rest
-        items = [events.shown(kind, item) for item in page]
+        items = [events.shown(kind, item, listed=True) for item in page]
         return answer(
             {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
         )
@@ -134,7 +134,7 @@ class Objects:
         return _written(target, item, how, CREATED)
 
     async def _update(self, request: Request, target: Target) -> Response:
-        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        given, how = requests.check_kind(await body(request), target.kind, target.namespace), _writing(request)
         current = self._find(target)
         if target.sub == "finalize":
             return answer(self._rest.finalize(current, given))
@@ -150,13 +150,11 @@ class Objects:
 
     async def _apply(self, request: Request, target: Target) -> Response:
         if not request.query_params.get("fieldManager"):
-            text = "fieldManager: Required value: is required for apply patch"
-            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {text}')
-        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+            text = "Required value: is required for apply patch"
+            raise invalid_options("PatchOptions", "fieldManager", text, "FieldValueRequired")
+        given, how = requests.check_applied(await body(request), target.kind, target.namespace), _writing(request)
         if self._rest.store.get(target.kind.storage, target.namespace, target.name) is None:
             self._may_create(target, how.user)
-        if not given.get("kind") or not given.get("apiVersion"):
-            raise bad_request("Object 'Kind' is missing: an applied object names its kind and apiVersion")
         item, fresh = self._rest.apply(
             target.kind,
             target.namespace,
@@ -195,16 +193,17 @@ class Objects:
 
     async def _delete_all(self, request: Request, target: Target) -> Response:
         if target.kind.key == NAMESPACES:
-            raise method_not_allowed("DELETE")
+            raise method_not_allowed()
         options, gone = await _options(request), self._matching(request, target)
+        version = str(self._rest.store.version)
         for item in gone:
             if self._rest.store.is_alive(item["metadata"]["uid"]):
                 self._rest.delete(
                     target.kind, item, options, dry=_dry(request, options), user=request.state.user
                 )
         kind = target.kind
-        listed = [events.shown(kind, item) for item in gone]
-        metadata = {"resourceVersion": str(self._rest.store.version)}
+        listed = [events.shown(kind, item, listed=True) for item in gone]
+        metadata = {"resourceVersion": version, **({"continue": ""} if kind.custom else {})}
         return answer(
             {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": listed}
         )
@@ -234,19 +233,34 @@ def _written(target: Target, item: Object, how: Writing, status: int = 200) -> R
     return answer(events.shown(target.kind, item), status, requests.warning_headers(how.warnings))
 
 
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+_LONGEST_MANAGER = 128
+
+
 def _writing(request: Request) -> Writing:
-    query = request.query_params
+    query, options = request.query_params, _OPTIONS[request.method]
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _VALIDATION:
-        raise ApiError(422, "Invalid", f'fieldValidation: Unsupported value: "{validation}"')
+        text = f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"'
+        raise invalid_options(options, "fieldValidation", text)
     manager = requests.manager_of(query, request.headers.get("user-agent", ""))
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        text = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
+        raise invalid_options(options, "fieldManager", text, "FieldValueTooLong")
+    for position, each in enumerate(manager):
+        if not each.isprintable():
+            shown = msgspec.json.encode(manager).decode()
+            text = f"Invalid value: {shown}: invalid character U+{ord(each):04X} (at position {position})"
+            raise invalid_options(options, "fieldManager", text, "FieldValueInvalid")
     return Writing(manager, _dry(request, {}), validation, request.state.user)
 
 
 def _dry(request: Request, options: Object) -> bool:
     asked = request.query_params.getlist("dryRun") or options.get("dryRun") or []
     if asked not in ([], ["All"]):
-        raise ApiError(422, "Invalid", f'dryRun: Unsupported value: "{asked[0]}": supported values: "All"')
+        shown = msgspec.json.encode(asked).decode()
+        text = f'Unsupported value: {shown}: supported values: "All"'
+        raise invalid_options(_OPTIONS[request.method], "dryRun", text)
     return bool(asked)
 
 

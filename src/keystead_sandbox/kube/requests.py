@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead_sandbox.kube import protobuf
-from keystead_sandbox.kube.errors import ApiError, bad_request
+from keystead_sandbox.kube.errors import bad_request, invalid, unknown_format
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, Kind
 from keystead_sandbox.kube.rbac import Attributes
 
@@ -62,6 +62,14 @@ def _has(kind: Kind, sub: str) -> bool:
     return not sub or kind.key == {"token": ACCOUNTS, "finalize": NAMESPACES}.get(sub)
 
 
+def is_served(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> bool:
+    """Whether a path is of a group and version that are served, whatever it names there."""
+    parts = [part for part in path.split("/") if part]
+    if parts[:1] == ["api"]:
+        return parts[1:2] == ["v1"]
+    return parts[:1] == ["apis"] and any(parts[1:3] == [group, version] for group, version, _ in kinds if group)
+
+
 def attributes(request: Request) -> Attributes:
     """What the authoriser is asked: read off the path alone, whether or not anything is served there."""
     path, query = request.url.path, request.query_params
@@ -103,7 +111,7 @@ def warning_headers(warnings: list[str]) -> dict[str, str]:
     """Warnings for people, as RFC 7234 headers."""
     if not warnings:
         return {}
-    clean = [" ".join(each.replace("\\", "/").replace('"', "'").split()) for each in dict.fromkeys(warnings)]
+    clean = [" ".join(each.replace("\\", "\\\\").replace('"', '\\"').split()) for each in dict.fromkeys(warnings)]
     text = ", ".join(f'299 - "{each}"' for each in clean)
     return {"Warning": text.encode("ascii", "replace").decode()}
 
@@ -127,27 +135,61 @@ def body_of(content: bytes, content_type: str) -> Any:
                 return yaml.safe_load(content)
             return msgspec.json.decode(content)
         if kind and "json" not in kind:
-            text = f"the body of the request was in an unknown format - {kind}"
-            raise ApiError(415, "UnsupportedMediaType", text)
+            raise unknown_format("application/json", "application/yaml", protobuf.CONTENT_TYPE)
         return msgspec.json.decode(content) if content else {}
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise bad_request(f"the request's body cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def check_kind(body: Any, kind: Kind) -> dict[str, Any]:
-    """The object, if it is one of this kind."""
-    if not isinstance(body, dict):
+def check_kind(given: Any, kind: Kind, namespace: str = "") -> dict[str, Any]:
+    """The object, if it is one of this kind and place."""
+    if not isinstance(given, dict):
         raise bad_request("the request's body is not an object")
-    given = body.get("kind")
-    if given and given != kind.kind:
-        raise ApiError(
-            400, "BadRequest", f'the object provided is unrecognized: kind "{given}" does not match {kind.kind}'
-        )
-    version = body.get("apiVersion")
-    if version and version != kind.api_version:
-        text = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
-        raise bad_request(text)
-    return body
+    named, version = given.get("kind") or "", given.get("apiVersion") or ""
+    name = (given.get("metadata") or {}).get("name") or "" if isinstance(given.get("metadata"), dict) else ""
+    if kind.custom:
+        if not named or not version:
+            missing, shown = ("Kind" if not named else "apiVersion"), msgspec.json.encode(given).decode()
+            text = f"Object '{missing}' is missing in '{shown}'"
+            raise bad_request(f"the object provided is unrecognized (must be of type {kind.kind}): {text} ({shown})")
+        problems = []
+        if named != kind.kind:
+            problems.append(("kind", "FieldValueInvalid", f'Invalid value: "{named}": must be {kind.kind}'))
+        if version != kind.api_version:
+            problems.append(("apiVersion", "FieldValueInvalid", f'Invalid value: "{version}": must be {kind.api_version}'))
+        if problems:
+            raise invalid(version.rpartition("/")[0], named, name, problems)
+    elif named and named != kind.kind:
+        text = f"converting ({_go(kind)}.{named}) to (core.{kind.kind}): unknown conversion"
+        raise bad_request(f'{named} in version "{version or kind.version}" cannot be handled as a {kind.kind}: {text}')
+    elif version and version != kind.api_version:
+        text = f'no kind "{named or kind.kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        raise bad_request(f'{named or kind.kind} in version "{version}" cannot be handled as a {kind.kind}: {text}')
+    _check_place(given, kind, namespace)
+    return given
+
+
+def _go(kind: Kind) -> str:
+    return kind.version
+
+
+def _check_place(given: dict[str, Any], kind: Kind, namespace: str) -> None:
+    metadata = given.get("metadata")
+    own = metadata.get("namespace") if isinstance(metadata, dict) else None
+    if kind.namespaced and namespace and own not in (None, "", namespace):
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def check_applied(given: Any, kind: Kind, namespace: str) -> dict[str, Any]:
+    """The object of a server-side apply, which names its kind."""
+    if not isinstance(given, dict):
+        raise bad_request("the request's body is not an object")
+    named, version = given.get("kind") or "", given.get("apiVersion") or ""
+    if (named, version) != (kind.kind, kind.api_version):
+        group, _, short = version.rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{short}, Kind={named}")
+    _check_place(given, kind, namespace)
+    return given
 
 
 def manager_of(query: Mapping[str, str], agent: str) -> str:

@@ -18,6 +18,7 @@ Object: TypeAlias = dict[str, Any]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
 _SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
+_APPLIES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 _PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
@@ -70,15 +71,16 @@ class Rest:
             text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
         if not version and kind.custom:
-            text = "Invalid value: 0x0: must be specified for an update"
-            raise errors.invalid(kind.group, kind.kind, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
+            text = "Invalid value: 0: must be specified for an update"
+            raise errors.invalid(kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
         _expect(kind, current, given)
         return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
         if type_ not in _PATCHES or (kind.custom and type_ == _PATCHES[2]):
-            raise errors.ApiError(415, "UnsupportedMediaType", errors.UNKNOWN_FORMAT)
+            accepted = (_PATCHES[1], _PATCHES[0], *(() if kind.custom else _PATCHES[2:]), *_APPLIES)
+            raise errors.unknown_format(*accepted)
         base = events.shown(kind, current)
         if type_ == _PATCHES[1]:
             changed = patches.json_patch(base, patch)
@@ -135,17 +137,24 @@ class Rest:
         """Begin, and where nothing holds it finish, the end of an object; returns what is left, or what was."""
         wanted = options.get("preconditions") or {}
         metadata = item["metadata"]
-        for name, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-            if wanted.get(name) not in (None, metadata[name]):
+        for field, shown, fate in (
+            ("uid", "UID", "deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", "modified"),
+        ):
+            if wanted.get(field) not in (None, metadata[field]):
                 why = (
-                    f"Precondition failed: {shown} in precondition: {wanted[name]}, "
-                    f"{shown} in object meta: {metadata[name]}"
+                    f"the {shown} in the precondition ({wanted[field]}) does not match the {shown} in record "
+                    f"({metadata[field]}). The object might have been {fate}"
                 )
-                raise errors.conflict(kind.group, kind.plural, metadata["name"], why)
+                raise errors.conflict(kind.group, kind.kind, metadata["name"], why)
         policy = options.get("propagationPolicy") or "Background"
         if policy not in ("Background", "Foreground", "Orphan"):
-            text = f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}"'
-            raise errors.ApiError(422, "Invalid", text)
+            known = 'supported values: "Foreground", "Background", "Orphan", "nil"'
+            text = f'Unsupported value: "{policy}": {known}'
+            raise errors.invalid_options("DeleteOptions", "propagationPolicy", text)
+        if options.get("propagationPolicy") and options.get("orphanDependents") is not None:
+            text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+            raise errors.invalid_options("DeleteOptions", "propagationPolicy", text, "FieldValueInvalid")
         self.guard(kind, None, item, Writing("", dry, user=user))
         return item if dry else self.remove(kind.storage, item, policy=policy)
 
@@ -323,24 +332,38 @@ def _expect(kind: Kind, current: Object, given: Object) -> None:
     """Preconditions that an object carries itself."""
     metadata, old = given.get("metadata") or {}, current["metadata"]
     if metadata.get("uid") not in (None, "", old["uid"]):
-        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
+        place = "/".join(filter(None, (kind.group, kind.plural, old.get("namespace"), old["name"])))
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
+        )
         raise errors.conflict(kind.group, kind.plural, old["name"], why)
     if metadata.get("resourceVersion") not in (None, "", old["resourceVersion"]):
         raise errors.conflict(kind.group, kind.plural, old["name"])
 
 
+def _immutable_uid(kind: Kind, current: Object, uid: Any) -> None:
+    if uid not in (None, "", current["metadata"]["uid"]):
+        problem = ("metadata.uid", "FieldValueInvalid", f'Invalid value: "{uid}": field is immutable')
+        raise errors.invalid(kind.group, kind.kind, current["metadata"]["name"], [problem, problem])
+
+
 def _check_apply(kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
-    if metadata.get("name", name) != name:
+    if not metadata.get("name"):
+        text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        raise errors.bad_request(text)
+    if metadata["name"] != name:
         text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
         raise errors.bad_request(text)
     if metadata.get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
     wanted, version = metadata.get("uid"), metadata.pop("resourceVersion", None)
-    if current is None and (wanted or version):
-        why = "Precondition failed: UID in precondition, but the object does not exist" if wanted else ""
+    if current is None and wanted:
+        why = f"uid mismatch: the provided object specified uid {wanted}, and no existing object was found"
         raise errors.conflict(kind.group, kind.plural, name, why)
     if current is not None:
-        _expect(kind, current, {"metadata": {"uid": wanted, "resourceVersion": version}})
+        _immutable_uid(kind, current, wanted)
+        _expect(kind, current, {"metadata": {"resourceVersion": version}})
 
 
 def _applied_part(kind: Kind, wanted: Object, sub: str) -> Object:
