@@ -22,6 +22,7 @@ class ApiError(Exception):
         self.message = message
         self.details = None if details is None else dict(details)
         self.headers = dict(headers or {})
+        self.continue_token = ""
         self.plain = plain
         """Whether the answer is text, and no Status."""
 
@@ -30,7 +31,7 @@ class ApiError(Exception):
         body: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_token} if self.continue_token else {},
             "status": "Failure",
             "message": self.message,
             "code": self.code,
@@ -129,21 +130,31 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", text, details={})
 
 
+def unknown_patch() -> ApiError:
+    """415: a patch of a content type that no kind reads."""
+    return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", plain=True)
+
+
 def unknown_format(*accepted: str) -> ApiError:
     """415: a body of a content type that is not read."""
     text = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", text)
 
 
-def not_acceptable(*served: str) -> ApiError:
+def not_acceptable() -> ApiError:
     """406: an answer in a form that is not served."""
-    text = f"only the following media types are accepted: {', '.join(served)}"
-    return ApiError(406, "NotAcceptable", text)
+    return ApiError(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: application/json", plain=True)
 
 
 def not_decoded(kind: str, version: str, why: str) -> ApiError:
     """400: a body that cannot be read as an object of the kind."""
     return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def not_patched(why: str) -> ApiError:
+    """422: what a patch makes cannot be read. The real one quotes the object, which may be a Secret; this does not."""
+    problem = ("patch", "FieldValueInvalid", f'Invalid value: "<object>": {why}')
+    return invalid("", "", "", [problem])
 
 
 def not_typed(kind: Any, metadata: Mapping[str, Any], why: str) -> ApiError:
@@ -178,4 +189,5 @@ def _resource(group: str, plural: str) -> str:
 
 
 def _details(group: str, plural: str, name: str) -> dict[str, Any]:
-    return {**({"name": name} if name else {}), **({"group": group} if group else {}), "kind": plural}
+    given = {"name": name, "group": group, "kind": plural}
+    return {field: value for field, value in given.items() if value}

@@ -35,17 +35,33 @@ def stored(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
     return {_OLD_NAMES.get(name, name): value for name, value in item.items()}
 
 
+def named(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
+    """An object of the store with the names of the group that was asked for."""
+    if kind.group != _NEW_GROUP:
+        return item
+    return {_NEW_NAMES.get(name, name): value for name, value in item.items()}
+
+
 def shown(kind: Kind, item: dict[str, Any], *, listed: bool = False) -> dict[str, Any]:
     """An object at the group and version that was asked for; in a list the kind of a built-in one goes without saying."""
     head = {"kind": kind.kind, "apiVersion": kind.api_version} if kind.custom or not listed else {}
     if kind.storage == EVENTS:
-        item = {**_NOTHING, **item}
+        item = named(kind, {**_NOTHING, **item})
         if kind.group == _NEW_GROUP:
-            left_out = {name for name in ("reportingComponent", "reportingInstance") if not item[name]}
-            item = {_NEW_NAMES.get(name, name): value for name, value in item.items() if name not in left_out}
+            item = {name: value for name, value in item.items() if value or name not in _LEFT_OUT}
     return head | {name: value for name, value in item.items() if name not in ("kind", "apiVersion")}
 
 
+def empty(kind: Kind, metadata: dict[str, Any]) -> dict[str, Any]:
+    """An object of a kind with nothing but metadata."""
+    return shown(kind, {**_STRUCTS.get(kind.key, {}), "metadata": metadata})
+
+
+_STRUCTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("", "namespaces"): {"spec": {}, "status": {}},
+    ("coordination.k8s.io", "leases"): {"spec": {}},
+}
+_LEFT_OUT = ("reportingController", "reportingInstance")
 _NOTHING: dict[str, Any] = {
     "involvedObject": {},
     "source": {},
@@ -63,6 +79,8 @@ def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:
     if kind.storage != EVENTS:
         return []
     strict = kind.group == _NEW_GROUP
+    if strict and not item.get("eventTime"):
+        return [("eventTime", "FieldValueRequired", "Required value")]
     about = item.get("involvedObject") or {}
     field = "regarding" if strict else "involvedObject"
     namespace, wanted = item["metadata"]["namespace"], about.get("namespace") or ""
@@ -75,8 +93,6 @@ def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:
 
 def _strict(item: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
-    if not item.get("eventTime"):
-        problems.append(("eventTime", "FieldValueRequired", "Required value"))
     for field in ("reportingController", "reportingInstance", "action", "reason"):
         value = item.get(_OLD_NAMES.get(field, field)) or ""
         if not value:

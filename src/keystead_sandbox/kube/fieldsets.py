@@ -52,7 +52,8 @@ class Place(NamedTuple):
         return Place((*self.path, part), self.plain, (self.schema or {}).get("items"))
 
 
-def _root(kind: Kind) -> Place:
+def root(kind: Kind) -> Place:
+    """Where an object begins."""
     return Place((), (), kind.schema)
 
 
@@ -77,10 +78,23 @@ def _items(value: list[Any], keys: tuple[str, ...], place: Place) -> Iterator[tu
     return ((part_of(each, keys, place), each) for each in value)
 
 
+def shown(path: Path) -> str:
+    """A field as messages have it."""
+    text = ""
+    for part in path:
+        if part.startswith("f:"):
+            text += f".{part[2:]}"
+        elif part.startswith("k:"):
+            text += "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(part[2:]).items()) + "]"
+        else:
+            text += f"[{'=' if part.startswith('v:') else ''}{part[2:]}]"
+    return text
+
+
 def members(item: Any, kind: Kind) -> Fields:
     """The fields that an object has."""
     found: Fields = set()
-    _members(item, _root(kind), kind, found)
+    _members(item, root(kind), kind, found)
     return found - STRIPPED
 
 
@@ -117,7 +131,7 @@ class Difference:
 def compare(old: Any, new: Any, kind: Kind) -> Difference:
     """How *new* differs from *old*, without fields that nobody owns."""
     found = Difference()
-    _compare(old, new, _root(kind), kind, found)
+    _compare(old, new, root(kind), kind, found)
     found.added -= STRIPPED
     found.removed -= STRIPPED
     found.modified -= STRIPPED
@@ -150,7 +164,7 @@ def with_named(fields: Fields, kind: Kind) -> Fields:
     """*fields*, and every declared field that has some of them below it."""
     whole = set(fields)
     for path in fields:
-        place, declared = _root(kind), False
+        place, declared = root(kind), False
         for index, part in enumerate(path[:-1], start=1):
             place, declared = place.entry(part[2:]) if part.startswith("f:") else (place.item(part), False)
             if declared:
@@ -166,7 +180,7 @@ def without(item: Any, gone: Fields, kind: Kind) -> Any:
         for part in path:
             here = here.setdefault(part, {})
         here[""] = True
-    kept = _without(item, tree, _root(kind), kind)
+    kept = _without(item, tree, root(kind), kind)
     return {} if kept is None else kept
 
 
@@ -195,7 +209,7 @@ def _without(value: Any, tree: Mapping[str, Any], place: Place, kind: Kind) -> A
 
 def merged(live: Any, wanted: Any, kind: Kind) -> Any:
     """*live* with what *wanted* has."""
-    return _merged(live, wanted, _root(kind), kind)
+    return _merged(live, wanted, root(kind), kind)
 
 
 def _merged(live: Any, wanted: Any, place: Place, kind: Kind) -> Any:

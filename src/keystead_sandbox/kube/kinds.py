@@ -48,6 +48,8 @@ class Kind:
     """Field selectors that are answered, with the place in the stored object."""
     storage_version: str = ""
     singular_name: str = ""
+    deprecated: str = ""
+    """What a client of this version is warned of."""
 
     @property
     def api_version(self) -> str:
@@ -210,9 +212,17 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 selectable=_EVERY_FIELD | {each: each for each in selectable},
                 storage_version=storage,
                 singular_name=names.get("singular") or "",
+                deprecated=_deprecated(spec, version),
             )
         )
     return kinds
+
+
+def _deprecated(spec: dict[str, Any], version: dict[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    shown = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
+    return str(version.get("deprecationWarning") or shown)
 
 
 def _below(schema: Schema, path: tuple[str, ...]) -> list[tuple[Schema, tuple[str, ...]]]:

@@ -4,9 +4,9 @@ A list's pages are read one by one from what is there; all carry the version of 
 whatever changed in between. A page whose version the log no longer reaches has expired, as in the real server.
 """
 
-import base64
 import datetime
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import events, requests, selectors, tables
+from keystead_sandbox.kube import decoding, events, listing, requests, selectors
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.errors import ApiError, bad_request, forbidden_to, invalid_options, method_not_allowed, not_found
+from keystead_sandbox.kube.errors import forbidden_to, invalid_options, method_not_allowed, not_found
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
 from keystead_sandbox.kube.rbac import Attributes, Authorizer
 from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
@@ -66,36 +66,28 @@ class Objects:
     async def _get(self, request: Request, target: Target) -> Response:
         if request.query_params.get("watch") in TRUE:
             return self._watch(request, target)
+        form = listing.form(request)
         item = self._find(target)
-        if _as_table(request):
-            version = item["metadata"]["resourceVersion"]
-            return answer(
-                tables.table(target.kind, [item], self._clock.wall(), version=version, include=_as_table(request))
-            )
-        return answer(events.shown(target.kind, item))
+        warnings = [target.kind.deprecated] if target.kind.deprecated else []
+        return answer(form.one(target.kind, item, self._clock.wall()), headers=requests.warning_headers(warnings))
 
     async def _list(self, request: Request, target: Target) -> Response:
         query, kind = request.query_params, target.kind
         if query.get("watch") in TRUE:
             return self._watch(request, target)
-        version, after = self._page(target, query.get("continue", ""))
-        found = [item for item in self._matching(request, target) if _place(item) > after]
+        form = listing.form(request)
+        listing.check(query, self._rest.store.version)
+        version, after = listing.page(query.get("continue", ""), self._rest.store, kind)
+        found = [item for item in self._matching(request, target) if listing.place(item) > after]
         limit = requests.number(query, "limit") or len(found)
-        page, rest = found[:limit], len(found) - limit
-        token = _token(version, _place(page[-1])) if rest > 0 else ""
-        if _as_table(request):
-            include = _as_table(request)
-            shown = tables.table(kind, page, self._clock.wall(), version=str(version), include=include, token=token)
-            return answer(shown)
+        shown, rest = found[:limit], len(found) - limit
         metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if kind.custom else {})}
-        if token:
-            metadata["continue"] = token
+        if rest > 0:
+            metadata["continue"] = listing.token(version, shown[-1])
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = rest
-        items = [events.shown(kind, item, listed=True) for item in page]
-        return answer(
-            {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
-        )
+        warnings = [kind.deprecated] if kind.deprecated else []
+        return answer(form.many(kind, shown, metadata, self._clock.wall()), headers=requests.warning_headers(warnings))
 
     def _matching(self, request: Request, target: Target) -> list[Object]:
         query = request.query_params
@@ -104,25 +96,9 @@ class Objects:
         found = self._rest.store.all(target.kind.storage, target.namespace)
         return [item for item in found if by_label(item) and by_field(item)]
 
-    def _page(self, target: Target, token: str) -> tuple[int, tuple[str, str]]:
-        """The version of the whole list, and the place after which its next page begins."""
-        if not token:
-            return self._rest.store.version, ("", "")
-        try:
-            version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
-        except (ValueError, msgspec.MsgspecError):
-            raise bad_request("continue key is not valid: it was not made by this server") from None
-        if self._rest.store.log(target.kind.storage).since(version) is None:
-            text = (
-                "The provided continue parameter is too old to display a consistent list result. "
-                "You can start a new list without the continue parameter."
-            )
-            raise ApiError(410, "Expired", text)
-        return version, (namespace, name)
-
     def _watch(self, request: Request, target: Target) -> Response:
         scope = Scope(target.kind.storage, target.kind, target.namespace, target.name)
-        watch = Watch(self._rest.store, scope, request.query_params, self._clock, as_table=_as_table(request))
+        watch = Watch(self._rest.store, scope, request.query_params, self._clock, form=listing.form(request))
         return StreamingResponse(watch.lines(), media_type="application/json")
 
     # Writing -----------------------------------------------------------------------------------------------------
@@ -130,6 +106,7 @@ class Objects:
     async def _create(self, request: Request, target: Target) -> Response:
         given, how = requests.check_kind(await body(request), target.kind), _writing(request)
         namespace = target.namespace or (given.get("metadata") or {}).get("namespace") or ""
+        how = await _twice(request, how)
         item = self._rest.create(target.kind, namespace if target.kind.namespaced else "", given, how)
         return _written(target, item, how, CREATED)
 
@@ -138,12 +115,16 @@ class Objects:
         current = self._find(target)
         if target.sub == "finalize":
             return answer(self._rest.finalize(current, given))
+        how = await _twice(request, how)
         return _written(target, self._rest.update(target.kind, current, given, how, sub=target.sub), how)
 
     async def _patch(self, request: Request, target: Target) -> Response:
         type_ = request.headers.get("content-type", "").partition(";")[0].strip()
         if type_ in _APPLY:
             return await self._apply(request, target)
+        if "force" in request.query_params:
+            text = "Forbidden: may not be specified for non-apply patch"
+            raise invalid_options("PatchOptions", "force", text, "FieldValueForbidden")
         how, given = _writing(request), await body(request)
         item = self._rest.patch(target.kind, self._find(target), given, how, type_=type_, sub=target.sub)
         return _written(target, item, how)
@@ -230,6 +211,8 @@ class Objects:
 
 
 def _written(target: Target, item: Object, how: Writing, status: int = 200) -> Response:
+    if target.kind.deprecated:
+        how.warnings.insert(0, target.kind.deprecated)
     return answer(events.shown(target.kind, item), status, requests.warning_headers(how.warnings))
 
 
@@ -255,6 +238,13 @@ def _writing(request: Request) -> Writing:
     return Writing(manager, _dry(request, {}), validation, request.state.user)
 
 
+async def _twice(request: Request, how: Writing) -> Writing:
+    """With the names that the body gives twice, where the client wants to hear of them."""
+    if how.validation == "Ignore":
+        return how
+    return replace(how, duplicates=decoding.duplicates(await request.body()))
+
+
 def _dry(request: Request, options: Object) -> bool:
     asked = request.query_params.getlist("dryRun") or options.get("dryRun") or []
     if asked not in ([], ["All"]):
@@ -271,18 +261,3 @@ async def _options(request: Request) -> Object:
     if "propagationPolicy" in request.query_params:
         options["propagationPolicy"] = request.query_params["propagationPolicy"]
     return options
-
-
-def _as_table(request: Request) -> str:
-    """What a table's rows carry of their objects; empty when no table was asked for."""
-    if "as=Table" not in request.headers.get("accept", ""):
-        return ""
-    return request.query_params.get("includeObject") or "Metadata"
-
-
-def _place(item: Object) -> tuple[str, str]:
-    return item["metadata"].get("namespace") or "", item["metadata"]["name"]
-
-
-def _token(version: int, place: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((version, *place))).decode()

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from keystead_sandbox.kube import fieldsets
+from keystead_sandbox.kube import events, fieldsets
 from keystead_sandbox.kube.errors import ApiError, apply_conflict
-from keystead_sandbox.kube.fieldsets import Fields, Path
+from keystead_sandbox.kube.fieldsets import Fields
 from keystead_sandbox.kube.kinds import Kind
 
 Object: TypeAlias = dict[str, Any]
@@ -26,7 +26,7 @@ def apply(
     live: Object | None, wanted: Object, kind: Kind, *, manager: str, force: bool, now: str, sub: str
 ) -> Object:
     """The object after *manager* applied *wanted*; ApiError with the other managers' names on conflict."""
-    base = copy.deepcopy(live) if live is not None else {"metadata": {}}
+    base = copy.deepcopy(events.named(kind, live)) if live is not None else {"metadata": {}}
     entries: list[Entry] = base["metadata"].pop("managedFields", None) or []
     if live is not None and not entries:
         entries = [_entry(_BEFORE, "Update", kind, now, "", fieldsets.members(base, kind))]
@@ -47,7 +47,7 @@ def apply(
     result["metadata"]["managedFields"] = _sorted(
         [*_renewed(kept, now), *_own(before, mine, _entry(manager, "Apply", kind, now, sub, mine))]
     )
-    return dict(result)
+    return events.stored(kind, dict(result))
 
 
 def _pruned(merged: Object, last: Fields, held: Fields, kind: Kind) -> Object:
@@ -113,7 +113,7 @@ def _is(entry: Entry, manager: str, operation: str, sub: str) -> bool:
 def _conflict(conflicts: Iterable[tuple[Entry, Fields]]) -> ApiError:
     by_manager: dict[str, list[str]] = {}
     for entry, fields in conflicts:
-        by_manager.setdefault(_named(entry), []).extend(shown(path) for path in sorted(fields))
+        by_manager.setdefault(_named(entry), []).extend(fieldsets.shown(path) for path in sorted(fields))
     return apply_conflict(dict(sorted(by_manager.items())))
 
 
@@ -125,19 +125,6 @@ def _named(entry: Entry) -> str:
     return text if entry["operation"] == "Apply" else f"{text} using {entry['apiVersion']}"
 
 
-def shown(path: Path) -> str:
-    """A field as messages have it."""
-    text = ""
-    for part in path:
-        if part.startswith("f:"):
-            text += f".{part[2:]}"
-        elif part.startswith("k:"):
-            text += "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(part[2:]).items()) + "]"
-        else:
-            text += f"[={part[2:]}]"
-    return text
-
-
 def update(before: Object | None, after: Object, kind: Kind, *, manager: str, now: str, sub: str) -> None:
     """Note in *after* that *manager* changed what differs from *before*; an empty object's fields are nobody's."""
     entries = copy.deepcopy((before or {}).get("metadata", {}).get("managedFields") or [])
@@ -145,7 +132,7 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
     if before is not None and not entries:
         return  # what nobody tracked from the start is tracked from the first apply on
     old = before if before is not None else _EMPTY.get(kind.key, {} if kind.custom else {"metadata": {}})
-    difference = fieldsets.compare(old, after, kind)
+    difference = fieldsets.compare(events.named(kind, old), events.named(kind, after), kind)
     changed = difference.added | difference.modified
     own = next(
         (each for each in entries if _is(each, manager, "Update", sub) and each["apiVersion"] == kind.api_version), None
@@ -160,7 +147,7 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
 
 
 _EMPTY: dict[tuple[str, str], Object] = {
-    ("", "namespaces"): {"metadata": {}, "spec": {}, "status": {}},
+    ("", "namespaces"): {"metadata": {}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}},
     ("coordination.k8s.io", "leases"): {"metadata": {}, "spec": {}},
     ("apiextensions.k8s.io", "customresourcedefinitions"): {
         "metadata": {},

@@ -12,6 +12,14 @@ _MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "imagePullSecrets": 
 _SETS = ("finalizers",)
 
 
+def decoded(patch: Any) -> Any:
+    """A merge patch, which is an object."""
+    if not isinstance(patch, dict):
+        kind = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(patch), "number")
+        raise bad_request(f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+    return patch
+
+
 def merge(target: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
@@ -27,19 +35,25 @@ def merge(target: Any, patch: Any) -> Any:
 
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
     """RFC 6902."""
-    # The library's words quote the object, and the object may be a Secret: the answer has words of its own.
-    refused = "the server rejected our request due to an error in our request"
+    if not isinstance(patch, list):
+        kind = "object" if isinstance(patch, dict) else "string"
+        text = f"json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp"
+        raise bad_request(f"error decoding patch: {text}")
     try:
         wanted = jsonpatch.JsonPatch(patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError, AttributeError):
-        raise bad_request("the body is not a JSON patch (RFC 6902)") from None
+        raise _refused() from None
     try:
         changed: dict[str, Any] = wanted.apply(copy.deepcopy(target))
     except jsonpatch.JsonPatchTestFailed:
-        raise ApiError(422, "Invalid", f"{refused}: a test of the JSON patch failed") from None
+        raise _refused() from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
-        raise ApiError(422, "Invalid", f"{refused}: an operation of the JSON patch does not apply") from None
+        raise _refused() from None
     return changed
+
+
+def _refused() -> ApiError:
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
 
 
 def strategic(target: Any, patch: Any, name: str = "") -> Any:

@@ -10,15 +10,15 @@ from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import errors, events, ownership, patches, rules
 from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, NAMESPACES, Kind
+from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, LEASES, NAMESPACES, Kind
 from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
+from keystead_sandbox.kube.requests import check_kind
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
 _SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
-_APPLIES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 _PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
@@ -70,7 +70,7 @@ class Rest:
         if metadata.get("name", name) != name:
             text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
-        if not version and kind.custom:
+        if not version and (kind.custom or kind.key == LEASES):
             text = "Invalid value: 0: must be specified for an update"
             raise errors.invalid(kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
         _expect(kind, current, given)
@@ -79,19 +79,24 @@ class Rest:
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
         if type_ not in _PATCHES or (kind.custom and type_ == _PATCHES[2]):
-            accepted = (_PATCHES[1], _PATCHES[0], *(() if kind.custom else _PATCHES[2:]), *_APPLIES)
-            raise errors.unknown_format(*accepted)
-        base = events.shown(kind, current)
+            if type_ not in _PATCHES:
+                raise errors.unknown_patch()
+            raise errors.unknown_format(_PATCHES[1], _PATCHES[0], "application/apply-patch+yaml")
+        base = {**events.named(kind, current), "apiVersion": kind.api_version, "kind": kind.kind}
         if type_ == _PATCHES[1]:
             changed = patches.json_patch(base, patch)
-        elif not isinstance(patch, dict):
-            raise errors.bad_request("the patch is not an object")
         else:
+            patch = patches.decoded(patch)
             changed = patches.strategic(base, patch) if type_ == _PATCHES[2] else patches.merge(base, patch)
         if not isinstance(changed.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
-        _expect(kind, current, changed)
-        return self._replace(kind, current, events.stored(kind, copy.deepcopy(changed)), how, sub=sub)
+        _check_patched(kind, current, changed)
+        _expect(kind, current, {"metadata": {**changed["metadata"], "uid": None}})
+        how = replace(how, patch=True)
+        changed = events.stored(kind, copy.deepcopy(changed))
+        if changed["metadata"].get("managedFields") in ([], [{}]):
+            return self._replace(kind, current, changed, how, sub=sub, managed=[])
+        return self._replace(kind, current, changed, how, sub=sub)
 
     def apply(  # noqa: PLR0913 - one keyword per part of the request
         self,
@@ -117,7 +122,6 @@ class Rest:
         _check_apply(kind, name, metadata, current)
         wanted = _applied_part(kind, wanted, sub)
         declared(kind, wanted)
-        wanted = events.stored(kind, wanted)
         merged = ownership.apply(current, wanted, kind, manager=manager, force=force, now=self.instant(), sub=sub)
         managed = merged["metadata"].pop("managedFields")
         if current is not None:
@@ -147,6 +151,8 @@ class Rest:
                     f"({metadata[field]}). The object might have been {fate}"
                 )
                 raise errors.conflict(kind.group, kind.kind, metadata["name"], why)
+        if kind.key == NAMESPACES and metadata["name"] in ("default", "kube-system", "kube-public"):
+            raise errors.forbidden("", "namespaces", metadata["name"], "this namespace may not be deleted")
         policy = options.get("propagationPolicy") or "Background"
         if policy not in ("Background", "Foreground", "Orphan"):
             known = 'supported values: "Foreground", "Background", "Orphan", "nil"'
@@ -231,8 +237,10 @@ class Rest:
 
     def _new_metadata(self, kind: Kind, namespace: str, item: Object) -> Object:
         metadata: Object = item.setdefault("metadata", {})
+        if metadata.get("resourceVersion"):
+            raise errors.ApiError(500, "", "resourceVersion should not be set on objects to be created")
         for system in (*_SYSTEM[2:], "namespace"):
-            if system == "namespace" and metadata.get(system) not in (None, "", namespace):
+            if system == "namespace" and kind.namespaced and metadata.get(system) not in (None, "", namespace):
                 text = "the namespace of the provided object does not match the namespace sent on the request"
                 raise errors.bad_request(text)
             metadata.pop(system, None)
@@ -242,9 +250,6 @@ class Rest:
         if not isinstance(name, str) or not name:
             problem = ("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
             raise errors.invalid(kind.group, kind.kind, "", [problem])
-        wrong = rules.name_problem(kind, name)
-        if wrong is not None:
-            raise errors.invalid(kind.group, kind.kind, name, [wrong])
         if kind.namespaced:
             metadata["namespace"] = namespace
         metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
@@ -310,7 +315,9 @@ class Rest:
         if kind.generations and {**changed, **head} != {**current, **head}:
             changed["metadata"]["generation"] = int(current["metadata"].get("generation", 1)) + 1
         if managed is not None:
-            changed["metadata"]["managedFields"] = managed
+            changed["metadata"].pop("managedFields", None)
+            if managed:
+                changed["metadata"]["managedFields"] = managed
         else:
             ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
         self.guard(kind, changed, current, replace(how, sub=sub))
@@ -340,6 +347,22 @@ def _expect(kind: Kind, current: Object, given: Object) -> None:
         raise errors.conflict(kind.group, kind.plural, old["name"], why)
     if metadata.get("resourceVersion") not in (None, "", old["resourceVersion"]):
         raise errors.conflict(kind.group, kind.plural, old["name"])
+
+
+def _check_patched(kind: Kind, current: Object, changed: Object) -> None:
+    """A patch changes neither what an object is nor where it is."""
+    old, new = current["metadata"], changed["metadata"]
+    if new.get("name") != old["name"]:
+        text = f"the name of the object ({new.get('name')}) does not match the name on the URL ({old['name']})"
+        raise errors.bad_request(text)
+    if new.get("namespace") not in (None, "", old.get("namespace")):
+        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    try:
+        check_kind(changed, kind)
+    except errors.ApiError as error:
+        if kind.custom:
+            raise
+        raise errors.not_patched(error.message.partition(f"cannot be handled as a {kind.kind}: ")[2]) from None
 
 
 def _immutable_uid(kind: Kind, current: Object, uid: Any) -> None:
@@ -383,14 +406,22 @@ def _kept_metadata(kind: Kind, current: Object, changed: Object, sub: str) -> Ob
     if sub == "status":
         return copy.deepcopy(old)
     new = {key: value for key, value in (changed.get("metadata") or {}).items() if value not in (None, {}, [])}
-    if new.get("name", old["name"]) != old["name"]:
-        text = f'Invalid value: "{new["name"]}": field is immutable'
-        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.name", "FieldValueInvalid", text)])
+    _immutable_uid(kind, current, new.get("uid"))
+    given = new.get("deletionTimestamp")
+    if given not in (None, old.get("deletionTimestamp")):
+        problem = ("metadata.deletionTimestamp", "FieldValueInvalid", f'Invalid value: "{given}": field is immutable')
+        raise errors.invalid(kind.group, kind.kind, old["name"], [problem, problem])
     for system in _SYSTEM:
         new.pop(system, None)
         if system in old:
             new[system] = copy.deepcopy(old[system])
     if old.get("deletionTimestamp") and set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()):
-        text = "Forbidden: no new finalizers can be added if the object is being deleted"
-        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.finalizers", "FieldValueForbidden", text)])
+        added = [each for each in new["finalizers"] if each not in (old.get("finalizers") or ())]
+        shown = "{" + ", ".join(f'"{each}"' for each in sorted(added)) + "}"
+        text = (
+            "Forbidden: no new finalizers can be added if the object is being deleted, "
+            f"found new finalizers []string{shown}"
+        )
+        problem = ("metadata.finalizers", "FieldValueForbidden", text)
+        raise errors.invalid(kind.group, kind.kind, old["name"], [problem, problem])
     return new

@@ -5,6 +5,10 @@ import datetime
 import re
 from typing import Any
 
+import msgspec
+
+from keystead_sandbox.kube.builtins import METADATA
+
 Problem = tuple[str, str, str]
 """Field, reason, message."""
 
@@ -31,14 +35,16 @@ def prune(
     kept: dict[str, Any] = {}
     for name, inner in value.items():
         here = f"{path}.{name}" if path else name
-        if name in properties and not (root and name == "metadata"):
+        if root and name == "metadata":
+            kept[name] = prune(inner, METADATA, dropped=dropped, path=name)
+        elif name in properties:
             kept[name] = prune(inner, properties[name], dropped=dropped, path=here)
         elif isinstance(extra, dict):
             kept[name] = prune(inner, extra, dropped=dropped, path=here)
         elif (
             extra is True
             or schema.get("x-kubernetes-preserve-unknown-fields")
-            or (root and name in ("apiVersion", "kind", "metadata"))
+            or (root and name in ("apiVersion", "kind"))
         ):
             kept[name] = inner
         elif dropped is not None:
@@ -128,7 +134,7 @@ def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
     if "pattern" in schema and re.search(schema["pattern"], value) is None:
         text = f"Invalid value: \"{value}\": {path} in body should match '{schema['pattern']}'"
         problems.append((path, "FieldValueInvalid", text))
-    if schema.get("format") == "date-time" and not _is_instant(value):
+    if schema.get("format") == "date-time" and not is_instant(value):
         text = f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'
         problems.append((path, "FieldValueInvalid", text))
     return problems
@@ -146,7 +152,8 @@ def _number(value: float, schema: dict[str, Any], path: str) -> list[Problem]:
     return [(path, "FieldValueInvalid", f"Invalid value: {value}: {path} in body {each}") for each in told]
 
 
-def _is_instant(value: str) -> bool:
+def is_instant(value: str) -> bool:
+    """Whether a text is an instant with its zone (RFC 3339)."""
     try:
         return datetime.datetime.fromisoformat(value).tzinfo is not None
     except ValueError:

@@ -16,9 +16,8 @@ def table(
     items: Iterable[dict[str, Any]],
     now: datetime.datetime,
     *,
-    version: str,
+    metadata: dict[str, Any],
     include: str = "Metadata",
-    token: str = "",
 ) -> dict[str, Any]:
     """A ``meta.k8s.io/v1`` Table; ages are relative to *now*."""
     rows = []
@@ -36,7 +35,7 @@ def table(
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": version, **({"continue": token} if token else {})},
+        "metadata": metadata,
         "columnDefinitions": [
             {
                 "name": title,
