@@ -14,6 +14,8 @@ _AGE = re.compile(r"^(\d+[smhd])+$")
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 _GENERATED = re.compile(r"\bgen-[a-z0-9]{5}\b")
 _VERSIONS = re.compile(r"((?:too old|Too large) resource version: )\d+(?:( \(|, current: )\d+)?")
+_PATCHED = re.compile(r'patch: Invalid value: "(\\.|[^"\\])*"')
+_QUOTED = re.compile(r'^Invalid value: "\{(\\.|[^"\\])*"')
 _IDENTITIES = re.compile(r"(the ResourceVersion in the precondition \(|the ResourceVersion in record \()(\d+)")
 
 
@@ -42,6 +44,9 @@ class Likeness:
     def _map(self, value: Mapping[str, Any], key: str) -> dict[str, Any]:
         if value.get("kind") == "Status":
             value = _in_order(value)
+        if str(value.get("kind", "")).endswith(("List", "Table")) and "resourceVersion" in (value.get("metadata") or {}):
+            # Other writers move a list's version on.
+            value = {**value, "metadata": {**value["metadata"], "resourceVersion": "<version>"}}
         left_out = ("description",) if key == "columnDefinitions" else ()
         return {self._text(name, ""): self.of(inner, name) for name, inner in sorted(value.items()) if name not in left_out}
 
@@ -52,6 +57,8 @@ class Likeness:
             return "<continue>"
         for word, given in self._words.items():
             value = value.replace(given, word)
+        value = _PATCHED.sub('patch: Invalid value: "<object>"', value)
+        value = _QUOTED.sub('Invalid value: "<object>"', value)
         value = _INSTANT.sub(lambda found: "<micro>" if found[1] else "<time>", value)
         value = _TOKEN.sub("<token>", value)
         value = _GENERATED.sub("gen-<name>", value)

@@ -65,6 +65,8 @@ def _known(kind: Kind, item: Object, before: Object | None, how: Writing) -> Obj
         fields = {SECRETS: ("data",), CONFIG_MAPS: ("binaryData",)}.get(kind.key, ())
         wrong = wrong or rules.base64_problem(shown, fields)
     item = events.stored(kind, shown)
+    if kind.custom:
+        dropped.sort(key=lambda path: (not path.startswith("metadata."), path))
     told = [*how.duplicates, *(f'unknown field "{path}"' for path in dropped)]
     if told and how.validation == "Strict" and not wrong:
         wrong = f"strict decoding error: {', '.join(told)}"
@@ -94,11 +96,22 @@ def _builtin(kind: Kind, item: Object, before: Object | None) -> list[schema.Pro
     problems = rules.check(kind, item, before)
     if kind.key == CRDS:
         problems += crd.check(item)
-    if before is None:
-        problems += events.check(kind, item)
-    return problems
+    return problems + events.check(kind, item, before)
+
+
+_BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany")
+_BLOCKING += ("FieldValueTypeInvalid",)
+_UNCHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 
 
 def _custom(kind: Kind, item: Object, before: Object | None) -> list[schema.Problem]:
     # Rules may read any field, so they are asked only of what has the right shape.
-    return schema.validate(item, kind.schema) or cel.check(kind.schema, item, before)
+    problems = schema.validate(item, kind.schema)
+    if not cel.rules_of(kind.schema):
+        return problems
+    if any(reason in _BLOCKING for _, reason, _ in problems):
+        return [*problems, ("<nil>", "FieldValueInvalid", _UNCHECKED)]
+    return problems + cel.check(kind.schema, item, before)

@@ -3,6 +3,7 @@
 A request goes the way that it goes in kube-apiserver: who asks, for whom, whether they may, and only then what.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +48,7 @@ class Cluster:
         self.rest = Rest(clock)
         self.rest.ca_pem = ca_pem
         self.authorizer = Authorizer(self.rest.store)
-        self._reviews = Reviews(self.authorizer, self._user_of)
+        self._reviews = Reviews(self.authorizer, self._user_of, self.rest.instant)
         self.rest.guard = Guards(self.rest, self.authorizer)
         self._objects = Objects(self.rest, self.tokens, clock, self.authorizer)
         bootstrap.install(self.rest)
@@ -112,23 +113,26 @@ class Cluster:
     def _caller(self, token: str) -> User | None:
         """The user of a token that is meant for this server."""
         found = self._user_of(token, [])
-        return None if found is None else found[0]
+        return None if isinstance(found, str) else found[0]
 
-    def _user_of(self, token: str, audiences: list[str]) -> tuple[User, list[str]] | None:
+    def _user_of(self, token: str, audiences: list[str]) -> tuple[User, list[str]] | str:
         """The user of a token, while all that it is bound to exists, and for which of *audiences* it is good."""
         named = self._users.get(token)
         if named is not None:
             return named, audiences or [self.tokens.issuer]
         wanted = audiences or [self.tokens.issuer]
-        claims = self.tokens.verify(token, wanted)
+        claims = self.tokens.verify(token)
         if claims is None:
-            return None
+            return "invalid bearer token"
+        if not set(wanted) & set(claims["aud"]):
+            theirs, ours = (json.dumps(each, separators=(",", " ")).replace(",", " ") for each in (claims["aud"], wanted))
+            return f"[invalid bearer token, token audiences {theirs} is invalid for the target audiences {ours}]"
         about = claims["kubernetes.io"]
         bound = [(ACCOUNTS, about["serviceaccount"])] + ([(SECRETS, about["secret"])] if "secret" in about else [])
         for resource, reference in bound:
             found = self.rest.store.get(resource, about["namespace"], reference["name"])
             if found is None or found["metadata"]["uid"] != reference["uid"]:
-                return None
+                return f"[invalid bearer token, {resource[1]} \"{reference['name']}\" not found]"
         return account(claims), [each for each in wanted if each in claims["aud"]]
 
     async def _answer(self, request: Request, user: User) -> Response:

@@ -97,7 +97,7 @@ def check(schema: Schema, new: Any, old: Any, path: str = "") -> list[Problem]:
             continue
         failed = _failure(rule, new, old)
         if failed is not None:
-            problems.append(_problem(each, schema, path, failed))
+            problems.append(_problem(each, path, failed or _said(each, new, old)))
     return problems + _below(schema, new, old, path)
 
 
@@ -125,17 +125,33 @@ def _identity(item: Any, keys: Any) -> tuple[Any, ...]:
 
 def _failure(rule: str, new: Any, old: Any) -> str | None:
     """Why the rule does not hold; empty when it says no."""
-    context = cel.Context({"self": new, "oldSelf": old} if old is not None else {"self": new})
-    for name, function in _ADDED.items():
-        context.add_function(name, function)
     try:
-        return None if _program(rule).execute(context) is True else ""
+        return None if _program(rule).execute(_context(new, old)) is True else ""
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # As the real server: a rule that cannot be evaluated refuses the object.
         return f"rule evaluation error: {str(error).splitlines()[0]}"
 
 
-def _problem(each: Mapping[str, Any], schema: Schema, path: str, failed: str) -> Problem:
+def _said(each: Mapping[str, Any], new: Any, old: Any) -> str:
+    """What the rule's own expression says of the failure; empty when it has none, or none that can be evaluated."""
+    expression = each.get("messageExpression")
+    if not expression or _unsupported(expression):
+        return ""
+    try:
+        said = _program(expression).execute(_context(new, old))
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        return ""
+    return said if isinstance(said, str) else ""
+
+
+def _context(new: Any, old: Any) -> Any:
+    context = cel.Context({"self": new, "oldSelf": old} if old is not None else {"self": new})
+    for name, function in _ADDED.items():
+        context.add_function(name, function)
+    return context
+
+
+def _problem(each: Mapping[str, Any], path: str, failed: str) -> Problem:
     message = failed or each.get("message") or f"failed rule: {each['rule']}"
     reason = each.get("reason") or "FieldValueInvalid"
     field = path + (each.get("fieldPath") or "")
@@ -143,8 +159,7 @@ def _problem(each: Mapping[str, Any], schema: Schema, path: str, failed: str) ->
         return field.lstrip("."), reason, f"Forbidden: {message}"
     if reason == "FieldValueRequired":
         return field.lstrip("."), reason, f"Required value: {message}"
-    shown = schema.get("type") or "object"
-    return field.lstrip(".") or "<nil>", reason, f'Invalid value: "{shown}": {message}'
+    return field.lstrip(".") or "<nil>", reason, f"Invalid value: {message}"
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def apply_conflict(fields: Mapping[str, Sequence[str]]) -> ApiError:
 
 def invalid(group: str, kind: str, name: str, problems: Sequence[tuple[str, str, str]]) -> ApiError:
     """422; *problems* are (field, reason, message)."""
-    told = [f"{field}: {message}" for field, _, message in problems]
+    told = list(dict.fromkeys(f"{field}: {message}" for field, _, message in problems))
     text = f'{_resource(group, kind)} "{name}" is invalid: ' + (told[0] if len(told) == 1 else f"[{', '.join(told)}]")
     causes = [{"reason": reason, "message": message, "field": field} for field, reason, message in problems]
     return ApiError(422, "Invalid", text, details={**_details(group, kind, name), "causes": causes})
@@ -110,7 +110,7 @@ def forbidden_to(user: str, asked: Any, reason: str = "") -> ApiError:
     """The authoriser says no; *asked* are its attributes."""
     if asked.path:
         text = f'User "{user}" cannot {asked.verb} path "{asked.path}"'
-        return ApiError(403, "Forbidden", f"forbidden: {text}" + (f": {reason}" if reason else ""), details=None)
+        return ApiError(403, "Forbidden", f"forbidden: {text}" + (f": {reason}" if reason else ""), details={})
     scope = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     text = f'User "{user}" cannot {asked.verb} resource "{asked.whole_resource}" in API group "{asked.group}" {scope}'
     return forbidden(asked.group, asked.resource, asked.name, text + (f": {reason}" if reason else ""))
@@ -118,7 +118,7 @@ def forbidden_to(user: str, asked: Any, reason: str = "") -> ApiError:
 
 def without_a_user() -> ApiError:
     """Groups, a UID or extra values are impersonated, and no user."""
-    return ApiError(500, "InternalError", "Internal error occurred: impersonation without a user")
+    return bad_request("requested groups, a UID or extra values without impersonating a user name")
 
 
 def bad_request(message: str) -> ApiError:
@@ -132,7 +132,7 @@ def method_not_allowed() -> ApiError:
 
 def unknown_patch() -> ApiError:
     """415: a patch of a content type that no kind reads."""
-    return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", plain=True)
+    return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
 
 
 def unknown_format(*accepted: str) -> ApiError:
@@ -143,7 +143,10 @@ def unknown_format(*accepted: str) -> ApiError:
 
 def not_acceptable() -> ApiError:
     """406: an answer in a form that is not served."""
-    return ApiError(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: application/json", plain=True)
+    served = [f"application/{each}" for each in ("json", "yaml", "vnd.kubernetes.protobuf")]
+    served += [f"{each};stream=watch" for each in (served[0], served[2])]
+    text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(served)}"
+    return ApiError(406, "NotAcceptable", text, details={})
 
 
 def not_decoded(kind: str, version: str, why: str) -> ApiError:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.errors import forbidden
+from keystead_sandbox.kube.errors import forbidden, not_found
 from keystead_sandbox.kube.kinds import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, RBAC, ROLES, Kind
 from keystead_sandbox.kube.rbac import MASTERS, Attributes, Authorizer
 
@@ -23,22 +23,19 @@ def check(authorizer: Authorizer, user: User, kind: Kind, item: Object, before: 
         return
     namespace, name = item["metadata"].get("namespace") or "", item["metadata"]["name"]
     if kind.key in (ROLES, CLUSTER_ROLES):
-        same = before is not None and _content(before) == _content(item)
+        same = before is not None and _without_life(before) == _without_life(item)
         may = same or _may(authorizer, user, "escalate", kind.plural, namespace, name)
         wanted = item.get("rules") or []
         if item.get("aggregationRule") and not same:
             wanted = [*wanted, _EVERYTHING, _EVERYWHERE]
     else:
         reference = item.get("roleRef") or {}
-        same = before is not None and (before.get("roleRef"), before.get("subjects")) == (
-            item.get("roleRef"),
-            item.get("subjects"),
-        )
+        same = before is not None and _without_life(before) == _without_life(item)
         plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
         may = same or _may(authorizer, user, "bind", plural, namespace, reference.get("name", ""))
         wanted, missing = ([], "") if may else authorizer.rules_of(reference, namespace)
         if missing:
-            raise forbidden(kind.group, kind.plural, name, missing)
+            raise not_found(kind.group, kind.plural, reference.get("name", ""))
     lacking = [] if may else lacks(authorizer, user, namespace, wanted)
     if lacking:
         raise forbidden(kind.group, kind.plural, name, _told(user, lacking))
@@ -95,8 +92,11 @@ def _may(authorizer: Authorizer, user: User, verb: str, plural: str, namespace: 
     return authorizer.decide(user, asked).allowed
 
 
-def _content(role: Object) -> tuple[Any, Any]:
-    return role.get("rules") or [], role.get("aggregationRule")
+def _without_life(item: Object) -> Object:
+    """An object without what the garbage collector has to change whatever its permissions are."""
+    left_out = ("ownerReferences", "finalizers", "resourceVersion", "managedFields")
+    metadata = {name: value for name, value in item["metadata"].items() if name not in left_out}
+    return {**item, "metadata": metadata}
 
 
 def _told(user: User, lacking: list[Object]) -> str:
@@ -123,7 +123,7 @@ def _line(rule: Object) -> str:
         "verbs": "Verbs",
     }
     parts = [
-        f"{shown}:[{', '.join(json.dumps(each) for each in rule[field])}]"
+        f"{shown}:[{' '.join(json.dumps(each) for each in rule[field])}]"
         for field, shown in names.items()
         if field in rule
     ]

@@ -8,7 +8,7 @@ rules.
 import re
 from typing import Any
 
-from keystead_sandbox.kube.kinds import EVENTS, Kind
+from keystead_sandbox.kube.kinds import CLUSTER_ROLES, EVENTS, ROLES, Kind
 
 _NEW_GROUP = "events.k8s.io"
 _NEW_NAMES = {
@@ -49,6 +49,8 @@ def shown(kind: Kind, item: dict[str, Any], *, listed: bool = False) -> dict[str
         item = named(kind, {**_NOTHING, **item})
         if kind.group == _NEW_GROUP:
             item = {name: value for name, value in item.items() if value or name not in _LEFT_OUT}
+    if kind.key in (ROLES, CLUSTER_ROLES) and "rules" not in item:
+        item = {**item, "rules": None}
     return head | {name: value for name, value in item.items() if name not in ("kind", "apiVersion")}
 
 
@@ -74,10 +76,19 @@ _NOTHING: dict[str, Any] = {
 """Fields that are always shown, whether or not they were given."""
 
 
-def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:
+_FIXED = ("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count")
+_FIXED += ("reportingComponent", "reportingInstance", "action", "type", "eventTime", "related")
+
+
+def check(kind: Kind, item: dict[str, Any], before: dict[str, Any] | None) -> list[Problem]:
     """What the server refuses in an Event; *item* has the names of v1."""
     if kind.storage != EVENTS:
         return []
+    if before is not None:
+        if kind.group != _NEW_GROUP:
+            return []
+        changed = [name for name in _FIXED if item.get(name) != before.get(name)]
+        return [(each, "FieldValueInvalid", f'Invalid value: "{item.get(each)}": field is immutable') for each in changed]
     strict = kind.group == _NEW_GROUP
     if strict and not item.get("eventTime"):
         return [("eventTime", "FieldValueRequired", "Required value")]

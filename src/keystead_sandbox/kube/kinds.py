@@ -23,6 +23,8 @@ EVENTS = ("events.k8s.io", "events")
 RBAC = "rbac.authorization.k8s.io"
 ROLES, CLUSTER_ROLES = (RBAC, "roles"), (RBAC, "clusterroles")
 BINDINGS, CLUSTER_BINDINGS = (RBAC, "rolebindings"), (RBAC, "clusterrolebindings")
+CREATED_ON_UPDATE = (LEASES, EVENTS, ROLES, CLUSTER_ROLES, BINDINGS, CLUSTER_BINDINGS)
+"""Kinds that a PUT creates where there is none."""
 _EVERY_FIELD = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
 
 
@@ -75,18 +77,28 @@ class Kind:
 
 
 _NAME: Column = ("Name", "string", ".metadata.name", 0)
-_AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
-_CREATED: Column = ("Created At", "string", ".metadata.creationTimestamp", 0)
+_AGE: Column = ("Age", "string", "age:.metadata.creationTimestamp", 0)
+_OWN_AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
+_SUBJECTS: tuple[Column, ...] = (
+    ("Users", "string", "subjects:User", 1),
+    ("Groups", "string", "subjects:Group", 1),
+    ("ServiceAccounts", "string", "subjects:ServiceAccount", 1),
+)
+_CREATED: Column = ("Created At", "date", "=.metadata.creationTimestamp", 0)
 _ROLE: Column = ("Role", "string", "role:", 0)
 _METADATA_LISTS: Lists = {("metadata", "ownerReferences"): ("uid",), ("metadata", "finalizers"): ()}
 _OWNERS = ("metadata", "ownerReferences")
 _CONDITIONS: Lists = {("status", "conditions"): ("type",)}
 _EVENT_COLUMNS: tuple[Column, ...] = (
-    ("Last Seen", "date", "event:seen", 0),
+    ("Last Seen", "string", "event:seen", 0),
     ("Type", "string", ".type", 0),
     ("Reason", "string", ".reason", 0),
     ("Object", "string", "event:object", 0),
-    ("Message", "string", ".message", 0),
+    ("Subobject", "string", "event:subobject", 1),
+    ("Source", "string", "event:source", 1),
+    ("Message", "string", "event:message", 0),
+    ("First Seen", "string", "event:first", 1),
+    ("Count", "string", "event:count", 1),
     ("Name", "string", ".metadata.name", 1),
 )
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
@@ -118,7 +130,6 @@ BUILT_IN: tuple[Kind, ...] = (
         "ServiceAccount",
         "serviceaccounts",
         _NAME,
-        ("Secrets", "integer", "count:.secrets", 0),
         _AGE,
         short_names=("sa",),
         lists={("secrets",): ("name",)},
@@ -129,11 +140,11 @@ BUILT_IN: tuple[Kind, ...] = (
         "secrets",
         _NAME,
         ("Type", "string", ".type", 0),
-        ("Data", "integer", "count:.data", 0),
+        ("Data", "string", "count:.data", 0),
         _AGE,
         selectable={"type": "type"},
     ),
-    _builtin("ConfigMap", "configmaps", _NAME, ("Data", "integer", "count:.data", 0), _AGE, short_names=("cm",)),
+    _builtin("ConfigMap", "configmaps", _NAME, ("Data", "string", "count:.data,.binaryData", 0), _AGE, short_names=("cm",)),
     _builtin(
         "Event",
         "events",
@@ -160,9 +171,9 @@ BUILT_IN: tuple[Kind, ...] = (
     ),
     _builtin("Lease", "leases", _NAME, ("Holder", "string", ".spec.holderIdentity", 0), _AGE, group=LEASES[0]),
     _builtin("Role", "roles", _NAME, _CREATED, group=RBAC),
-    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, group=RBAC, atomic={("roleRef",)}),
+    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, *_SUBJECTS, group=RBAC, atomic={("roleRef",)}),
     _builtin("ClusterRole", "clusterroles", _NAME, _CREATED, group=RBAC, namespaced=False),
-    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, group=RBAC, namespaced=False, atomic={("roleRef",)}
+    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, *_SUBJECTS, group=RBAC, namespaced=False, atomic={("roleRef",)}
     ),
     _builtin(
         "CustomResourceDefinition",
@@ -206,7 +217,7 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 short_names=tuple(names.get("shortNames") or ()),
                 categories=tuple(names.get("categories") or ()),
                 status="status" in (version.get("subresources") or {}),
-                columns=(_NAME, *(columns or [_AGE])),
+                columns=(_NAME, *(columns or [_OWN_AGE])),
                 list_keys={**_METADATA_LISTS, **_lists(schema, ())},
                 atomic=frozenset({_OWNERS, *_atomic(schema, ())}),
                 selectable=_EVERY_FIELD | {each: each for each in selectable},

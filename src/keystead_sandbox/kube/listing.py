@@ -17,8 +17,9 @@ import msgspec
 from starlette.requests import Request
 
 from keystead_sandbox.kube import events, tables
-from keystead_sandbox.kube.errors import ApiError, bad_request, invalid_options, not_acceptable
+from keystead_sandbox.kube.errors import ApiError, bad_request, expired, invalid, invalid_options, not_acceptable
 from keystead_sandbox.kube.kinds import Kind
+from keystead_sandbox.kube.log import Log
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
@@ -80,7 +81,8 @@ def form(request: Request) -> Form:
             continue
         include = request.query_params.get("includeObject") or "Metadata"
         if name == "Table" and include not in _INCLUDES:
-            raise bad_request(f'unrecognized includeObject value: "{include}"')
+            text = f'Invalid value: "{include}": must be \'Metadata\', \'Object\', \'None\', or empty'
+            raise bad_request(f"Unable to convert to Table as requested: includeObject: {text}")
         return Form(name, include)
     raise not_acceptable()
 
@@ -118,9 +120,15 @@ def check_watch(query: Mapping[str, str]) -> None:
         text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         raise _forbidden("resourceVersionMatch", text)
     if initial is not None and match != "NotOlderThan":
+        needs = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         text = f'Unsupported value: "{match}": supported values: "NotOlderThan"'
-        raise invalid_options("ListOptions", "resourceVersionMatch", text)
-    _number(query.get("resourceVersion", ""))
+        field = "resourceVersionMatch"
+        problems = [(field, "FieldValueForbidden", needs), (field, "FieldValueNotSupported", text)]
+        raise invalid("meta.k8s.io", "ListOptions", "", problems)
+    try:
+        _number(query.get("resourceVersion", ""))
+    except ApiError as error:
+        raise ApiError(500, "", error.message.removeprefix("invalid resource version: ")) from None
 
 
 def _forbidden(field: str, text: str) -> ApiError:
@@ -137,8 +145,25 @@ def _number(version: str) -> int:
 def too_large(asked: int, version: int) -> ApiError:
     """As the real server's watch cache refuses a version that it has not seen (apiserver's storage errors)."""
     causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-    text = f"Too large resource version: {asked}, current: {version}"
+    text = f"Timeout: Too large resource version: {asked}, current: {version}"
     return ApiError(504, "Timeout", text, details={"causes": causes, "retryAfterSeconds": 1})
+
+
+def as_of(version: int, items: Iterable[Object], log: Log, namespace: str) -> list[Object]:
+    """*items* as they were at *version*, in order; ApiError 410 when that is too long ago."""
+    changes = log.since(version)
+    if changes is None:
+        raise expired(version, version)
+    then = {place(item): item for item in items}
+    for change in reversed(changes):
+        where = place(change.item)
+        if namespace and where[0] != namespace:
+            continue
+        if change.before is None:
+            then.pop(where, None)
+        else:
+            then[where] = change.before
+    return [item for _, item in sorted(then.items(), key=lambda each: each[0])]
 
 
 def place(item: Object) -> tuple[str, str]:

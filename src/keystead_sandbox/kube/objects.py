@@ -5,7 +5,7 @@ whatever changed in between. A page whose version the log no longer reaches has 
 """
 
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -17,11 +17,11 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import decoding, events, listing, requests, selectors
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.errors import forbidden_to, invalid_options, method_not_allowed, not_found
-from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
+from keystead_sandbox.kube.errors import forbidden_to, invalid_options, method_not_allowed, not_found, unknown_patch
+from keystead_sandbox.kube.kinds import ACCOUNTS, CREATED_ON_UPDATE, NAMESPACES
 from keystead_sandbox.kube.rbac import Attributes, Authorizer
 from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
-from keystead_sandbox.kube.rest import Rest
+from keystead_sandbox.kube.rest import PATCHES, Rest
 from keystead_sandbox.kube.tokens import TokenIssuer
 from keystead_sandbox.kube.watching import Scope, Watch
 
@@ -64,12 +64,10 @@ class Objects:
         return found
 
     async def _get(self, request: Request, target: Target) -> Response:
-        if request.query_params.get("watch") in TRUE:
-            return self._watch(request, target)
         form = listing.form(request)
         item = self._find(target)
         warnings = [target.kind.deprecated] if target.kind.deprecated else []
-        return answer(form.one(target.kind, item, self._clock.wall()), headers=requests.warning_headers(warnings))
+        return answer(form.one(target.kind, item, self._clock.wall()), warnings=warnings)
 
     async def _list(self, request: Request, target: Target) -> Response:
         query, kind = request.query_params, target.kind
@@ -78,8 +76,13 @@ class Objects:
         form = listing.form(request)
         listing.check(query, self._rest.store.version)
         version, after = listing.page(query.get("continue", ""), self._rest.store, kind)
-        found = [item for item in self._matching(request, target) if listing.place(item) > after]
-        limit = requests.number(query, "limit") or len(found)
+        exact = query.get("resourceVersionMatch") == "Exact"
+        version = int(query["resourceVersion"]) if exact else version
+        found = self._rest.store.all(kind.storage, target.namespace)
+        if exact or query.get("continue"):
+            found = listing.as_of(version, found, self._rest.store.log(kind.storage), target.namespace)
+        found = [item for item in self._matching(request, target, found) if listing.place(item) > after]
+        limit = requests.limit(query) or len(found)
         shown, rest = found[:limit], len(found) - limit
         metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if kind.custom else {})}
         if rest > 0:
@@ -87,13 +90,12 @@ class Objects:
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = rest
         warnings = [kind.deprecated] if kind.deprecated else []
-        return answer(form.many(kind, shown, metadata, self._clock.wall()), headers=requests.warning_headers(warnings))
+        return answer(form.many(kind, shown, metadata, self._clock.wall()), warnings=warnings)
 
-    def _matching(self, request: Request, target: Target) -> list[Object]:
+    def _matching(self, request: Request, target: Target, found: Iterable[Object]) -> list[Object]:
         query = request.query_params
         by_label = selectors.labels(query.get("labelSelector", ""))
         by_field = selectors.fields(query.get("fieldSelector", ""), target.kind)
-        found = self._rest.store.all(target.kind.storage, target.namespace)
         return [item for item in found if by_label(item) and by_field(item)]
 
     def _watch(self, request: Request, target: Target) -> Response:
@@ -112,6 +114,10 @@ class Objects:
 
     async def _update(self, request: Request, target: Target) -> Response:
         given, how = requests.check_kind(await body(request), target.kind, target.namespace), _writing(request)
+        found = self._rest.store.get(target.kind.storage, target.namespace, target.name)
+        if found is None and target.kind.storage in CREATED_ON_UPDATE and not target.sub:
+            self._may_create(target, how.user)
+            return _written(target, self._rest.create(target.kind, target.namespace, given, how), how, CREATED)
         current = self._find(target)
         if target.sub == "finalize":
             return answer(self._rest.finalize(current, given))
@@ -125,6 +131,8 @@ class Objects:
         if "force" in request.query_params:
             text = "Forbidden: may not be specified for non-apply patch"
             raise invalid_options("PatchOptions", "force", text, "FieldValueForbidden")
+        if type_ not in PATCHES:
+            raise unknown_patch()
         how, given = _writing(request), await body(request)
         item = self._rest.patch(target.kind, self._find(target), given, how, type_=type_, sub=target.sub)
         return _written(target, item, how)
@@ -175,7 +183,8 @@ class Objects:
     async def _delete_all(self, request: Request, target: Target) -> Response:
         if target.kind.key == NAMESPACES:
             raise method_not_allowed()
-        options, gone = await _options(request), self._matching(request, target)
+        options, gone = await _options(request), list(self._rest.store.all(target.kind.storage, target.namespace))
+        gone = self._matching(request, target, gone)
         version = str(self._rest.store.version)
         for item in gone:
             if self._rest.store.is_alive(item["metadata"]["uid"]):
@@ -196,14 +205,16 @@ class Objects:
         bound = self._tokens.bound(spec.get("boundObjectRef"), self._rest.store, target.namespace)
         token, expires = self._tokens.issue(account, audiences, spec.get("expirationSeconds"), bound)
         moment = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        seconds = spec.get("expirationSeconds") or 3600
-        wanted = {"audiences": audiences or [self._tokens.issuer], "expirationSeconds": seconds}
-        if spec.get("boundObjectRef"):
-            wanted["boundObjectRef"] = spec["boundObjectRef"]
+        wanted = {
+            "audiences": audiences or [self._tokens.issuer],
+            "expirationSeconds": spec.get("expirationSeconds") or 3600,
+            "boundObjectRef": spec.get("boundObjectRef"),
+        }
+        metadata = {"name": target.name, "namespace": target.namespace, "uid": account["metadata"]["uid"]}
         shown = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": self._rest.instant()},
+            "metadata": {**metadata, "creationTimestamp": self._rest.instant()},
             "spec": wanted,
             "status": {"token": token, "expirationTimestamp": moment},
         }
@@ -213,7 +224,7 @@ class Objects:
 def _written(target: Target, item: Object, how: Writing, status: int = 200) -> Response:
     if target.kind.deprecated:
         how.warnings.insert(0, target.kind.deprecated)
-    return answer(events.shown(target.kind, item), status, requests.warning_headers(how.warnings))
+    return answer(events.shown(target.kind, item), status, warnings=how.warnings)
 
 
 _OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}

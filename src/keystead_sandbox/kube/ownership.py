@@ -132,7 +132,7 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
     if before is not None and not entries:
         return  # what nobody tracked from the start is tracked from the first apply on
     old = before if before is not None else _EMPTY.get(kind.key, {} if kind.custom else {"metadata": {}})
-    difference = fieldsets.compare(events.named(kind, old), events.named(kind, after), kind)
+    difference = fieldsets.compare(events.named(kind, old) if before is not None else old, events.named(kind, after), kind)
     changed = difference.added | difference.modified
     own = next(
         (each for each in entries if _is(each, manager, "Update", sub) and each["apiVersion"] == kind.api_version), None
@@ -148,6 +148,8 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
 
 _EMPTY: dict[tuple[str, str], Object] = {
     ("", "namespaces"): {"metadata": {}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}},
+    ("", "events"): {"metadata": {}, "source": {}, "involvedObject": {}},
+    ("events.k8s.io", "events"): {"metadata": {}, "deprecatedSource": {}, "regarding": {}},
     ("coordination.k8s.io", "leases"): {"metadata": {}, "spec": {}},
     ("apiextensions.k8s.io", "customresourcedefinitions"): {
         "metadata": {},

@@ -7,7 +7,7 @@ import jsonpatch
 
 from keystead_sandbox.kube.errors import ApiError, bad_request
 
-_MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "imagePullSecrets": "name", "conditions": "type"}
+_MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "conditions": "type"}
 """Lists of built-in kinds that a strategic merge patch merges by key."""
 _SETS = ("finalizers",)
 
@@ -33,6 +33,21 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
+class _Replace(jsonpatch.ReplaceOperation):
+    """As the real server's library: an entry of a map may be replaced that is not there."""
+
+    def apply(self, obj: Any) -> Any:
+        place, part = self.pointer.to_last(obj)
+        if part is not None and isinstance(place, dict):
+            place[part] = self.operation["value"]
+            return obj
+        return super().apply(obj)
+
+
+class _Patch(jsonpatch.JsonPatch):
+    operations = jsonpatch.JsonPatch.operations | {"replace": _Replace}
+
+
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
     """RFC 6902."""
     if not isinstance(patch, list):
@@ -44,7 +59,7 @@ def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError, AttributeError):
         raise _refused() from None
     try:
-        changed: dict[str, Any] = wanted.apply(copy.deepcopy(target))
+        changed: dict[str, Any] = _Patch(wanted.patch).apply(copy.deepcopy(target))
     except jsonpatch.JsonPatchTestFailed:
         raise _refused() from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
@@ -63,7 +78,7 @@ def strategic(target: Any, patch: Any, name: str = "") -> Any:
     if isinstance(patch, list):
         held = target if isinstance(target, list) else []
         if name in _SETS:
-            return [*held, *(each for each in patch if each not in held)]
+            return [*patch, *(each for each in held if each not in patch)]
         key = _MERGE_KEYS.get(name)
         if key is not None:
             return _strategic_list(held, patch, key)
@@ -90,16 +105,11 @@ def _strategic_map(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, A
 
 
 def _strategic_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
+    """Items of the patch in its order, then those that only the target has."""
     if any(isinstance(each, dict) and each.get("$patch") == "replace" for each in patch):
         return [copy.deepcopy(each) for each in patch if "$patch" not in each]
-    result = list(target)
-    for each in patch:
-        place = next((index for index, held in enumerate(result) if held.get(key) == each.get(key)), None)
-        if each.get("$patch") == "delete":
-            if place is not None:
-                del result[place]
-        elif place is None:
-            result.append(copy.deepcopy(each))
-        else:
-            result[place] = strategic(result[place], each)
-    return result
+    held = {each.get(key): each for each in target}
+    named = {each.get(key) for each in patch}
+    kept = [each for each in patch if each.get("$patch") != "delete"]
+    result = [strategic(held[each[key]], each) if each.get(key) in held else copy.deepcopy(each) for each in kept]
+    return result + [each for each in target if each.get(key) not in named]

@@ -1,7 +1,7 @@
 """What a request asks for, and the JSON that answers it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from keystead_sandbox.kube import protobuf
 from keystead_sandbox.kube.errors import bad_request, invalid, unknown_format
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, Kind
 from keystead_sandbox.kube.rbac import Attributes
+from keystead_sandbox.kube.reviews import REVIEWS
 
 CREATED = 201
 TRUE = ("true", "1")
@@ -21,6 +22,7 @@ _SUBRESOURCES = ("status", "token", "finalize")
 _OF_NAMESPACES = ("status", "finalize")
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMED = re.compile(r"^metadata\.name=([^,]+)$")
+_IN_NAMESPACE = 6  # apis, group, version, namespaces, name, plural
 _API_DEPTH, _GROUP_DEPTH, _PLURAL_DEPTH = 2, 3, 2
 
 
@@ -67,7 +69,8 @@ def is_served(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> bool:
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"]:
         return parts[1:2] == ["v1"]
-    return parts[:1] == ["apis"] and any(parts[1:3] == [group, version] for group, version, _ in kinds if group)
+    served = {(group, version) for group, version, _ in kinds if group} | {(group, "v1") for group, *_ in REVIEWS}
+    return parts[:1] == ["apis"] and tuple(parts[1:3]) in served and (parts[3:4] != ["namespaces"] or len(parts) < _IN_NAMESPACE)
 
 
 def attributes(request: Request) -> Attributes:
@@ -102,26 +105,23 @@ async def body(request: Request) -> Any:
     return body_of(await request.body(), request.headers.get("content-type", "application/json"))
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON; clients compare the content type with exactly this."""
-    return Response(msgspec.json.encode(value), status, {"Content-Type": "application/json", **(headers or {})})
+def answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, warnings: Sequence[str] = ()
+) -> Response:
+    """JSON; clients compare the content type with exactly this. Warnings are for people (RFC 7234)."""
+    response = Response(msgspec.json.encode(value), status, {"Content-Type": "application/json", **(headers or {})})
+    for each in dict.fromkeys(warnings):
+        text = " ".join(each.replace("\\", "\\\\").replace('"', '\\"').split()).encode("ascii", "replace").decode()
+        response.headers.append("Warning", f'299 - "{text}"')
+    return response
 
 
-def warning_headers(warnings: list[str]) -> dict[str, str]:
-    """Warnings for people, as RFC 7234 headers."""
-    if not warnings:
-        return {}
-    clean = [" ".join(each.replace("\\", "\\\\").replace('"', '\\"').split()) for each in dict.fromkeys(warnings)]
-    text = ", ".join(f'299 - "{each}"' for each in clean)
-    return {"Warning": text.encode("ascii", "replace").decode()}
-
-
-def number(query: Mapping[str, str], name: str) -> int:
-    """A number of the query; 0 when it is not given."""
-    text = query.get(name) or "0"
-    if not text.isdigit():
-        raise bad_request(f'{name}: Invalid value: "{text}": must be a number')
-    return int(text)
+def limit(query: Mapping[str, str]) -> int:
+    """How many objects a list may have; 0 for all of them."""
+    text = query.get("limit") or "0"
+    if not text.removeprefix("-").isdigit():
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return max(int(text), 0)
 
 
 def body_of(content: bytes, content_type: str) -> Any:
@@ -156,7 +156,8 @@ def check_kind(given: Any, kind: Kind, namespace: str = "") -> dict[str, Any]:
         if named != kind.kind:
             problems.append(("kind", "FieldValueInvalid", f'Invalid value: "{named}": must be {kind.kind}'))
         if version != kind.api_version:
-            problems.append(("apiVersion", "FieldValueInvalid", f'Invalid value: "{version}": must be {kind.api_version}'))
+            text = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+            raise bad_request(text)
         if problems:
             raise invalid(version.rpartition("/")[0], named, name, problems)
     elif named and named != kind.kind:

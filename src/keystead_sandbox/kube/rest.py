@@ -10,7 +10,7 @@ from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import errors, events, ownership, patches, rules
 from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, LEASES, NAMESPACES, Kind
+from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
 from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
 from keystead_sandbox.kube.requests import check_kind
 from keystead_sandbox.kube.store import Store
@@ -19,7 +19,7 @@ Object: TypeAlias = dict[str, Any]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
 _SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
-_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
+PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
 class Guard(Protocol):
@@ -78,16 +78,14 @@ class Rest:
 
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
-        if type_ not in _PATCHES or (kind.custom and type_ == _PATCHES[2]):
-            if type_ not in _PATCHES:
-                raise errors.unknown_patch()
-            raise errors.unknown_format(_PATCHES[1], _PATCHES[0], "application/apply-patch+yaml")
+        if kind.custom and type_ == PATCHES[2]:
+            raise errors.unknown_format(PATCHES[1], PATCHES[0], "application/apply-patch+yaml")
         base = {**events.named(kind, current), "apiVersion": kind.api_version, "kind": kind.kind}
-        if type_ == _PATCHES[1]:
+        if type_ == PATCHES[1]:
             changed = patches.json_patch(base, patch)
         else:
             patch = patches.decoded(patch)
-            changed = patches.strategic(base, patch) if type_ == _PATCHES[2] else patches.merge(base, patch)
+            changed = patches.strategic(base, patch) if type_ == PATCHES[2] else patches.merge(base, patch)
         if not isinstance(changed.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
         _check_patched(kind, current, changed)
@@ -132,7 +130,8 @@ class Rest:
         if kind.status:
             merged.pop("status", None)
         merged = admit(kind, merged, None, how)
-        merged["metadata"]["managedFields"] = managed
+        if managed:
+            merged["metadata"]["managedFields"] = managed
         return self._insert(kind, merged, how), True
 
     def delete(  # noqa: PLR0913 - one keyword per part of the request
@@ -181,6 +180,12 @@ class Rest:
             metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
             self.store.put(resource, item)
             self._lifecycle.created(resource, item)
+
+    def note(self, resource: tuple[str, str], before: Object, item: Object) -> None:
+        """Fields that a controller of the cluster's own changed."""
+        kind = next((each for each in self.kinds.values() if each.storage == resource), None)
+        if kind is not None:
+            ownership.update(before, item, kind, manager="kube-controller-manager", now=self.instant(), sub="")
 
     def remove(self, resource: tuple[str, str], item: Object, *, policy: str = "Background") -> Object:
         """Mark an object as going, and drop it when nothing holds it."""
@@ -239,7 +244,8 @@ class Rest:
         metadata: Object = item.setdefault("metadata", {})
         if metadata.get("resourceVersion"):
             raise errors.ApiError(500, "", "resourceVersion should not be set on objects to be created")
-        for system in (*_SYSTEM[2:], "namespace"):
+        left = () if kind.generations else ("generation",)
+        for system in (*(each for each in _SYSTEM[2:] if each not in left), "namespace"):
             if system == "namespace" and kind.namespaced and metadata.get(system) not in (None, "", namespace):
                 text = "the namespace of the provided object does not match the namespace sent on the request"
                 raise errors.bad_request(text)
@@ -286,6 +292,8 @@ class Rest:
         stored = self.store.put(kind.storage, item)
         how.warnings.extend(self._lifecycle.created(kind.storage, stored))
         metadata = stored["metadata"]
+        if kind.key == CLUSTER_ROLES:
+            return stored  # what it gathers comes later
         return self.store.get(kind.storage, metadata.get("namespace") or "", metadata["name"]) or stored
 
     def _replace(
@@ -328,9 +336,13 @@ class Rest:
     def _store_change(self, kind: Kind, changed: Object, how: Writing) -> Object:
         resource, metadata = kind.storage, changed["metadata"]
         finished = metadata.get("deletionTimestamp") and not metadata.get("finalizers")
-        stored = self.store.put(resource, changed)
         if finished and resource != NAMESPACES:
-            return self.drop(resource, stored)
+            # The last write is the removal itself: nobody sees the object without its finalizers.
+            last = self.store.get(resource, metadata.get("namespace") or "", metadata["name"])
+            if last is not None:
+                self.drop(resource, last)
+            return changed
+        stored = self.store.put(resource, changed)
         how.warnings.extend(self._lifecycle.changed(resource, stored))
         return self.store.get(resource, metadata.get("namespace") or "", metadata["name"]) or stored
 

@@ -6,6 +6,8 @@ Source: Kubernetes API reference, groups authentication.k8s.io and authorization
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import msgspec
+
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.kube.errors import bad_request, invalid
 from keystead_sandbox.kube.rbac import Attributes, Authorizer
@@ -37,12 +39,17 @@ def find(path: str) -> tuple[str, str, str, str] | None:
     return None
 
 
+TokenOf: TypeAlias = Callable[[str, list[str]], tuple[User, list[str]] | str]
+"""The user of a token and the audiences that it is good for, or why it is good for nobody."""
+
+
 class Reviews:
-    """Answers them for one cluster; *token_of* is the user of a token and the audiences that it is good for."""
+    """Answers them for one cluster."""
 
     def __init__(
-        self, authorizer: Authorizer, token_of: Callable[[str, list[str]], tuple[User, list[str]] | None]
+        self, authorizer: Authorizer, token_of: TokenOf, now: Callable[[], str]
     ) -> None:
+        self._now = now
         self._authorizer = authorizer
         self._token_of = token_of
 
@@ -50,17 +57,20 @@ class Reviews:
         """The review with its status."""
         group, kind, _, namespace = about
         if not isinstance(given, dict) or given.get("kind", kind) != kind:
-            raise bad_request(f"the request's body is not a {kind}")
+            named = given.get("kind") if isinstance(given, dict) else ""
+            text = f"converting (v1.{named}) to ({group.partition('.')[0]}.{kind}): unknown conversion"
+            raise bad_request(f'{named} in version "v1" cannot be handled as a {kind}: {text}')
         spec = given.get("spec") or {}
         if kind == "SelfSubjectReview":
             status: Object = {"userInfo": user.info()}
-            metadata = {"creationTimestamp": None}
+            metadata: Object = {"creationTimestamp": self._now()}
         elif kind == "TokenReview":
             status, metadata = self._token(spec), {}
         elif kind == "SelfSubjectRulesReview":
             status, metadata = self._rules(spec, user), {}
         else:
-            status, metadata = self._access(kind, spec, user, namespace), {}
+            status = self._access(kind, spec, user, namespace)
+            metadata = {"namespace": namespace} if namespace else {}
         shown = {"spec": spec} if kind != "SelfSubjectReview" else {}
         if kind == "SelfSubjectRulesReview":
             shown = {"spec": {}}
@@ -71,32 +81,32 @@ class Reviews:
         if not token:
             raise bad_request("token is required for TokenReview in authentication")
         found = self._token_of(token, list(spec.get("audiences") or ()))
-        if found is None:
-            return {"user": {}, "error": "[invalid bearer token, token lookup failed]"}
+        if isinstance(found, str):
+            return {"user": {}, "error": found}
         user, audiences = found
         return {"authenticated": True, "user": user.info(), "audiences": audiences}
 
     def _access(self, kind: str, spec: Object, user: User, namespace: str) -> Object:
         about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
         problems = []
-        if (about is None) == (path is None):
+        if about is None and path is None:
             text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            problems.append(
-                ("spec.resourceAttributes", "FieldValueInvalid", f"Invalid value: {'null' if about is None else '{}'}: {text}")
-            )
+            problems.append(("spec.resourceAttributes", "FieldValueInvalid", f"Invalid value: null: {text}"))
+        if about is not None and path is not None:
+            shown = msgspec.json.encode({"Path": path.get("path", ""), "Verb": path.get("verb", "")}).decode()
+            text = f"Invalid value: {shown}: cannot be specified in combination with resourceAttributes"
+            problems.append(("spec.nonResourceAttributes", "FieldValueInvalid", text))
         if kind != "SelfSubjectAccessReview":
             if not spec.get("user") and not spec.get("groups"):
-                text = "Invalid value: \"\": at least one of user or group must be specified"
+                text = 'Invalid value: "": at least one of user or group must be specified'
                 problems.append(("spec.user", "FieldValueInvalid", text))
-            if kind == "LocalSubjectAccessReview" and (about or {}).get("namespace", "") != namespace:
-                text = "must match metadata.namespace"
-                shown = (about or {}).get("namespace", "")
-                problems.append(
-                    ("spec.resourceAttributes.namespace", "FieldValueInvalid", f'Invalid value: "{shown}": {text}')
-                )
+            elsewhere = (about or {}).get("namespace", "")
+            if kind == "LocalSubjectAccessReview" and elsewhere != namespace:
+                text = f'Invalid value: "{elsewhere}": must match metadata.namespace'
+                problems.append(("spec.resourceAttributes.namespace", "FieldValueInvalid", text))
             user = User(spec.get("user") or "", tuple(spec.get("groups") or ()))
         if problems:
-            raise invalid(_AUTHORIZATION, kind, "", problems)
+            raise invalid(_AUTHORIZATION, "", "", problems)
         asked = _attributes(about, path)
         verdict = self._authorizer.decide(Asked(user), asked) if kind != "SelfSubjectAccessReview" else None
         verdict = verdict or self._authorizer.decide(user, asked)

@@ -208,14 +208,15 @@ def _binding(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
     if not role.get("name"):
         problems.append(("roleRef.name", _REQUIRED, "Required value"))
     for index, subject in enumerate(item.get("subjects") or ()):
-        problems += _subject(subject, f"subjects[{index}]")
+        problems += _subject(subject, f"subjects[{index}]", cluster=not kind.namespaced)
     if before is not None and before.get("roleRef") != role:
-        shown = msgspec.json.encode({name: role.get(name, "") for name in ("apiGroup", "kind", "name")}).decode()
+        names = (("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name"))
+        shown = msgspec.json.encode({go: role.get(name, "") for go, name in names}).decode()
         problems.append(("roleRef", _INVALID, f"Invalid value: {shown}: cannot change roleRef"))
     return problems
 
 
-def _subject(subject: Object, path: str) -> list[Problem]:
+def _subject(subject: Object, path: str, *, cluster: bool) -> list[Problem]:
     problems: list[Problem] = []
     kind, name, group = subject.get("kind") or "", subject.get("name") or "", subject.get("apiGroup") or ""
     if not name:
@@ -226,14 +227,14 @@ def _subject(subject: Object, path: str) -> list[Problem]:
         if group:
             text = f'Unsupported value: "{group}": supported values: ""'
             problems.append((f"{path}.apiGroup", "FieldValueNotSupported", text))
-        if not subject.get("namespace"):
+        if cluster and not subject.get("namespace"):
             problems.append((f"{path}.namespace", _REQUIRED, "Required value"))
     elif kind in ("User", "Group"):
         if group != RBAC:
             text = f'Unsupported value: "{group}": supported values: "{RBAC}"'
             problems.append((f"{path}.apiGroup", "FieldValueNotSupported", text))
     else:
-        text = f'Unsupported value: "{kind}": supported values: "Group", "ServiceAccount", "User"'
+        text = f'Unsupported value: "{kind}": supported values: "ServiceAccount", "User", "Group"'
         problems.append((f"{path}.kind", "FieldValueNotSupported", text))
     return problems
 

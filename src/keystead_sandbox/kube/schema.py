@@ -74,8 +74,8 @@ def default(value: Any, schema: dict[str, Any]) -> Any:
         return value
     filled = dict(value)
     for name, inner in (schema.get("properties") or {}).items():
-        if name in filled and filled[name] is None and not inner.get("nullable") and "default" in inner:
-            del filled[name]  # a null that may not be one makes room for the default
+        if name in filled and filled[name] is None and not inner.get("nullable"):
+            del filled[name]  # a null that may not be one is nothing
         if name not in filled and "default" in inner:
             filled[name] = copy.deepcopy(inner["default"])
         if name in filled:
@@ -97,7 +97,7 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
         kind = schema.get("type")
         fits = not kind or (isinstance(value, _TYPES[kind]) and isinstance(value, bool) <= (kind == "boolean"))
     if not fits:
-        return [_wrong_type(path, schema, value)]
+        return [_wrong_type(path, schema, value), *_enumerated(value, schema, path)]
     problems = _enumerated(value, schema, path)
     if isinstance(value, str):
         problems += _text(value, schema, path)
@@ -112,16 +112,20 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
 
 def _wrong_type(path: str, schema: dict[str, Any], value: Any) -> Problem:
     shown = next((name for name, types in _TYPES.items() if type(value) in types), "null")
-    wanted = schema.get("type") or "integer or string"
+    wanted = schema.get("type") or "integer,string"
     text = f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'
     return path, "FieldValueTypeInvalid", text
+
+
+def _shown(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _enumerated(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
     if "enum" not in schema or value in schema["enum"]:
         return []
     allowed = ", ".join(f'"{each}"' for each in schema["enum"])
-    return [(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {allowed}')]
+    return [(path, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {allowed}")]
 
 
 def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
@@ -136,7 +140,7 @@ def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
         problems.append((path, "FieldValueInvalid", text))
     if schema.get("format") == "date-time" and not is_instant(value):
         text = f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'
-        problems.append((path, "FieldValueInvalid", text))
+        problems.append((path, "FieldValueTypeInvalid", text))
     return problems
 
 
@@ -205,9 +209,9 @@ def _list(value: list[Any], schema: dict[str, Any], path: str) -> list[Problem]:
     for index, each in enumerate(value):
         if isinstance(schema.get("items"), dict):
             problems += validate(each, schema["items"], f"{path}[{index}]")
-        identity = [each.get(key) for key in keys] if keys and isinstance(each, dict) else each
+        identity = {key: each.get(key) for key in keys} if keys and isinstance(each, dict) else each
         if (keys or schema.get("x-kubernetes-list-type") == "set") and identity in seen:
-            problems.append((f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {identity}"))
+            problems.append((f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {_shown(identity)}"))
         seen.append(identity)
     return problems
 
@@ -217,16 +221,16 @@ def _combined(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
     for each in schema.get("allOf") or ():
         problems += validate(value, each, path)
     if schema.get("anyOf") and all(validate(value, each, path) for each in schema["anyOf"]):
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must validate at least one schema (anyOf)")
-        )
-    matching = [each for each in schema.get("oneOf") or () if not validate(value, each, path)]
-    if schema.get("oneOf") and len(matching) != 1:
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must validate one and only one schema (oneOf)")
-        )
+        text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
+        problems.append(("<nil>", "FieldValueInvalid", text))
+    failing = [validate(value, each, path) for each in schema.get("oneOf") or ()]
+    matching = failing.count([])
+    if failing and matching != 1:
+        found = f"Found {matching} valid alternatives" if matching else "Found none valid"
+        text = f'Invalid value: "": "{path}" must validate one and only one schema (oneOf). {found}'
+        problems.append(("<nil>", "FieldValueInvalid", text))
+        problems += failing[0] if not matching else []
     if "not" in schema and not validate(value, schema["not"], path):
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must not validate the schema (not)")
-        )
+        text = f'Invalid value: "": "{path}" must not validate the schema (not)'
+        problems.append(("<nil>", "FieldValueInvalid", text))
     return problems

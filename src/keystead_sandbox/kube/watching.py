@@ -59,10 +59,6 @@ class Watch:
         if query.get("sendInitialEvents") == "false":
             self._everything = False
         self._version = store.version if self._everything or not int(asked or 0) else int(asked)
-        if int(asked or 0) > store.version:
-            raise listing.too_large(int(asked), store.version)
-        if self._log.since(self._version) is None:
-            raise expired(self._version, store.version)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Newline-ended JSON events."""
@@ -125,6 +121,10 @@ class Watch:
         if not now and not before:
             return b""
         type_ = "DELETED" if not now else "MODIFIED" if before else "ADDED"
+        if type_ == "DELETED" and change.before is not None:  # as it was when the watch last saw it
+            version = change.item["metadata"]["resourceVersion"]
+            last = {**change.before, "metadata": {**change.before["metadata"], "resourceVersion": version}}
+            return self._line(type_, last)
         return self._line(type_, change.item)
 
     def _shared(self, change: Change) -> bytes:
@@ -138,7 +138,7 @@ class Watch:
         return msgspec.json.encode({"type": type_, "object": shown}) + b"\n"
 
     def _bookmark(self, version: int, *, initial: bool = False) -> bytes:
-        metadata: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(version)}
         if initial:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         item = self._form.bookmark(self._kind, metadata)
