@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from keystead_sandbox.kube import cel, crd, decoding, errors, events, rules, schema
 from keystead_sandbox.kube.auth import ADMINS, User
-from keystead_sandbox.kube.kinds import BINDINGS, CLUSTER_BINDINGS, CONFIG_MAPS, CRDS, EVENTS, NAMESPACES, SECRETS, Kind
+from keystead_sandbox.kube.kinds import BINDINGS, CLUSTER_BINDINGS, CONFIG_MAPS, CRDS, EVENTS, NAMESPACES, POLICIES, SECRETS, Kind
 from keystead_sandbox.kube.lifecycle import KUBERNETES
 
 Object: TypeAlias = dict[str, Any]
@@ -89,6 +89,8 @@ def _complete(kind: Kind, item: Object) -> Object:
         rules.complete_binding(item)
     elif kind.key == CRDS:
         crd.complete(item)
+    elif kind.key == POLICIES:
+        rules.complete_policy(item)
     return item
 
 

@@ -40,6 +40,8 @@ _CARRIED = frozenset(
             "contains",
             "double",
             "duration",
+            "dyn",
+            "type",
             "endsWith",
             "exists",
             "exists_one",
@@ -151,6 +153,37 @@ def _context(new: Any, old: Any) -> Any:
     return context
 
 
+class EvaluationError(Exception):
+    """An expression has no value."""
+
+
+def evaluate(expression: str, variables: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """The value of an expression of an admission policy; EvaluationError when it has none."""
+    why = unsupported_expression(expression, frozenset(functions))
+    if why:
+        raise EvaluationError(why)
+    context = cel.Context(dict(variables))
+    for name, function in (*_ADDED.items(), *functions.items()):
+        context.add_function(name, function)
+    try:
+        return _program(expression).execute(context)
+    except KeyError as error:
+        raise EvaluationError(f"no such key: {error.args[0]}") from None
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise EvaluationError(str(error).splitlines()[0]) from None
+
+
+@functools.cache
+def unsupported_expression(expression: str, more: frozenset[str]) -> str:
+    """Why an expression cannot be evaluated, with *more* functions than CRDs have; empty when it can."""
+    try:
+        used = _program(expression).functions()
+    except ValueError as error:
+        return str(error).splitlines()[0]
+    unknown = sorted({name for name in used if not _OPERATOR.match(name) and name not in _CARRIED | more})
+    return f"the sandbox has no {', '.join(unknown)}" if unknown else ""
+
+
 def _problem(each: Mapping[str, Any], path: str, failed: str) -> Problem:
     message = failed or each.get("message") or f"failed rule: {each['rule']}"
     reason = each.get("reason") or "FieldValueInvalid"
@@ -167,12 +200,6 @@ def _program(rule: str) -> Any:
     return cel.compile(rule)
 
 
-@functools.cache
 def _unsupported(rule: str) -> str:
     """Why a rule is not enforced; empty when it is."""
-    try:
-        used = _program(rule).functions()
-    except ValueError as error:
-        return str(error).splitlines()[0]
-    unknown = sorted({name for name in used if not _OPERATOR.match(name) and name not in _CARRIED})
-    return f"the sandbox has no {', '.join(unknown)}" if unknown else ""
+    return unsupported_expression(rule, frozenset())

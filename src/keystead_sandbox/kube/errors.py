@@ -106,6 +106,17 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
     return ApiError(403, "Forbidden", f"{shown} forbidden: {why}", details=_details(group, plural, name))
 
 
+_DENIALS = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
+
+
+def denied(group: str, plural: str, name: str, why: str, reason: str) -> ApiError:  # noqa: PLR0913 - a refusal's parts
+    """An admission policy says no."""
+    error = forbidden(group, plural, name, why)
+    error.code, error.reason = _DENIALS.get(reason, 422), reason
+    error.details = {**(error.details or {}), "causes": [{"message": why}]}
+    return error
+
+
 def forbidden_to(user: str, asked: Any, reason: str = "") -> ApiError:
     """The authoriser says no; *asked* are its attributes."""
     if asked.path:

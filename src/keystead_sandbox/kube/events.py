@@ -8,7 +8,7 @@ rules.
 import re
 from typing import Any
 
-from keystead_sandbox.kube.kinds import CLUSTER_ROLES, EVENTS, ROLES, Kind
+from keystead_sandbox.kube.kinds import CLUSTER_ROLES, EVENTS, LEASES, POLICIES, ROLES, Kind
 
 _NEW_GROUP = "events.k8s.io"
 _NEW_NAMES = {
@@ -49,9 +49,18 @@ def shown(kind: Kind, item: dict[str, Any], *, listed: bool = False) -> dict[str
         item = named(kind, {**_NOTHING, **item})
         if kind.group == _NEW_GROUP:
             item = {name: value for name, value in item.items() if value or name not in _LEFT_OUT}
-    if kind.key in (ROLES, CLUSTER_ROLES) and "rules" not in item:
-        item = {**item, "rules": None}
+    if kind.key in _ZEROS:
+        item = {**_ZEROS[kind.key], **item}
     return head | {name: value for name, value in item.items() if name not in ("kind", "apiVersion")}
+
+
+_ZEROS: dict[tuple[str, str], dict[str, Any]] = {
+    ROLES: {"rules": None},
+    CLUSTER_ROLES: {"rules": None},
+    LEASES: {"spec": {}},
+    POLICIES: {"status": {}},
+}
+"""Fields of other kinds that are always shown."""
 
 
 def empty(kind: Kind, metadata: dict[str, Any]) -> dict[str, Any]:

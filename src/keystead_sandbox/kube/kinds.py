@@ -23,6 +23,9 @@ EVENTS = ("events.k8s.io", "events")
 RBAC = "rbac.authorization.k8s.io"
 ROLES, CLUSTER_ROLES = (RBAC, "roles"), (RBAC, "clusterroles")
 BINDINGS, CLUSTER_BINDINGS = (RBAC, "rolebindings"), (RBAC, "clusterrolebindings")
+ADMISSION = "admissionregistration.k8s.io"
+POLICIES = (ADMISSION, "validatingadmissionpolicies")
+POLICY_BINDINGS = (ADMISSION, "validatingadmissionpolicybindings")
 CREATED_ON_UPDATE = (LEASES, EVENTS, ROLES, CLUSTER_ROLES, BINDINGS, CLUSTER_BINDINGS)
 """Kinds that a PUT creates where there is none."""
 _EVERY_FIELD = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
@@ -73,7 +76,7 @@ class Kind:
     @property
     def generations(self) -> bool:
         """Whether ``metadata.generation`` counts the changes of this kind's spec."""
-        return self.custom or self.key == CRDS
+        return self.custom or self.key in (CRDS, POLICIES)
 
 
 _NAME: Column = ("Name", "string", ".metadata.name", 0)
@@ -186,6 +189,33 @@ BUILT_IN: tuple[Kind, ...] = (
         categories=("api-extensions",),
         status=True,
         lists=_CONDITIONS,
+    ),
+    _builtin(
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        _NAME,
+        ("Validations", "integer", "count:.spec.validations", 0),
+        ("ParamKind", "string", "param:", 0),
+        _AGE,
+        group=ADMISSION,
+        namespaced=False,
+        categories=("api-extensions",),
+        status=True,
+        atomic={("spec", "matchConstraints"), ("spec", "paramKind")},
+        lists={("spec", "matchConditions"): ("name",), ("spec", "variables"): ("name",), **_CONDITIONS},
+    ),
+    _builtin(
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        _NAME,
+        ("PolicyName", "string", ".spec.policyName", 0),
+        ("ParamRef", "string", "ref:", 0),
+        _AGE,
+        group=ADMISSION,
+        namespaced=False,
+        categories=("api-extensions",),
+        atomic={("spec", "matchResources"), ("spec", "paramRef")},
+        lists={("spec", "validationActions"): ()},
     ),
 )
 

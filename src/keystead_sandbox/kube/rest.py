@@ -202,7 +202,8 @@ class Rest:
         if going:
             return item
         item = copy.deepcopy(item)
-        item["metadata"] |= {"deletionTimestamp": self.instant(), "deletionGracePeriodSeconds": 0}
+        grace = {} if resource == NAMESPACES else {"deletionGracePeriodSeconds": 0}
+        item["metadata"] |= {"deletionTimestamp": self.instant(), **grace}
         if finalizers:
             item["metadata"]["finalizers"] = finalizers
         if resource == NAMESPACES:

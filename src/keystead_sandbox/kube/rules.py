@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from keystead_sandbox.kube.kinds import CLUSTER_ROLES, CONFIG_MAPS, LEASES, NAMESPACES, RBAC, ROLES, SECRETS, Kind
+from keystead_sandbox.kube.kinds import CLUSTER_ROLES, CONFIG_MAPS, LEASES, NAMESPACES, POLICY_BINDINGS, RBAC, ROLES, SECRETS, Kind
 
 Object: TypeAlias = dict[str, Any]
 Problem: TypeAlias = tuple[str, str, str]
@@ -154,6 +154,9 @@ def check(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
         return _lease(item.get("spec") or {})
     if kind.key in (ROLES, CLUSTER_ROLES):
         return [each for n, rule in enumerate(item.get("rules") or ()) for each in _rule(rule, f"rules[{n}]", kind)]
+    if kind.key == POLICY_BINDINGS and not (item.get("spec") or {}).get("validationActions"):
+        text = "Required value: at least one validation action is required"
+        return [("spec.validationActions", _REQUIRED, text)]
     if kind.key in ((RBAC, "rolebindings"), (RBAC, "clusterrolebindings")):
         return _binding(kind, item, before)
     return []
@@ -310,3 +313,16 @@ def base64_problem(item: Object, fields: Iterable[str]) -> str:
             if bad is not None or len(text) % 4 or _BASE64.match(text) is None:
                 return f"illegal base64 data at input byte {len(text) // 4 * 4 if bad is None else bad}"
     return ""
+
+
+def complete_policy(policy: Object) -> None:
+    """Fill in what may be left out."""
+    spec = policy.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    limit = spec.get("matchConstraints")
+    if isinstance(limit, dict):
+        limit.setdefault("matchPolicy", "Equivalent")
+        limit.setdefault("namespaceSelector", {})
+        limit.setdefault("objectSelector", {})
+        for rule in (*(limit.get("resourceRules") or ()), *(limit.get("excludeResourceRules") or ())):
+            rule.setdefault("scope", "*")

@@ -96,6 +96,9 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
     else:
         kind = schema.get("type")
         fits = not kind or (isinstance(value, _TYPES[kind]) and isinstance(value, bool) <= (kind == "boolean"))
+    if not fits and isinstance(value, float) and schema.get("type") == "integer":
+        text = f'Invalid value: "": Checked value must be of type integer (default format) in {path}'
+        return [_wrong_type(path, schema, value), ("<nil>", "FieldValueInvalid", text)]
     if not fits:
         return [_wrong_type(path, schema, value), *_enumerated(value, schema, path)]
     problems = _enumerated(value, schema, path)

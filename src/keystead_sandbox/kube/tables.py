@@ -63,6 +63,11 @@ def _cell(item: dict[str, Any], type_: str, path: str, now: datetime.datetime) -
     if path == "role:":
         role = item.get("roleRef") or {}
         return f"{role.get('kind', '')}/{role.get('name', '')}"
+    if colon and kind in ("param", "ref"):
+        spec = item.get("spec") or {}
+        about = spec.get("paramKind") if kind == "param" else spec.get("paramRef")
+        names = (about.get("apiVersion" if kind == "param" else "namespace"), about.get("kind" if kind == "param" else "name")) if about else ()
+        return "/".join(filter(None, names)) or "<unset>"
     if colon and kind == "age":
         return age(lookup(item, rest), now)
     value = lookup(item, path.removeprefix("="))
