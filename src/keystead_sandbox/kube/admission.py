@@ -97,7 +97,7 @@ def _complete(kind: Kind, item: Object) -> Object:
 def _builtin(kind: Kind, item: Object, before: Object | None) -> list[schema.Problem]:
     problems = rules.check(kind, item, before)
     if kind.key == CRDS:
-        problems += crd.check(item)
+        problems += crd.check(item, before)
     return problems + events.check(kind, item, before)
 
 

@@ -13,6 +13,7 @@ Lists: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
 """Paths of lists that are maps, with their keys; an empty tuple of keys is a set."""
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 NAMESPACES = ("", "namespaces")
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 ACCOUNTS = ("", "serviceaccounts")
@@ -74,9 +75,14 @@ class Kind:
         return self.singular_name or self.kind.lower()
 
     @property
+    def verbs(self) -> tuple[str, ...]:
+        """In the order in which discovery has them."""
+        return _CUSTOM_VERBS if self.custom else ALL_VERBS
+
+    @property
     def generations(self) -> bool:
         """Whether ``metadata.generation`` counts the changes of this kind's spec."""
-        return self.custom or self.key in (CRDS, POLICIES)
+        return self.custom or self.key in (CRDS, POLICIES, POLICY_BINDINGS)
 
 
 _NAME: Column = ("Name", "string", ".metadata.name", 0)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import crd as definitions
-from keystead_sandbox.kube import errors, events, ownership, patches, rules
+from keystead_sandbox.kube import errors, events, ownership, patches, schema
 from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
@@ -226,6 +226,11 @@ class Rest:
         self.forget_kinds(crd)
         for kind in kinds:
             self.kinds[kind.group, kind.version, kind.plural] = kind
+            if kind.version == kind.storage_version:
+                for item in self.store.all(kind.storage):
+                    shown = schema.default(schema.prune(item, kind.schema, root=True), kind.schema)
+                    if shown != item:
+                        self.store.reread(kind.storage, shown)
 
     def forget_kinds(self, crd: Object) -> None:
         resource = (crd["spec"]["group"], crd["spec"]["names"]["plural"])

@@ -83,6 +83,11 @@ class Store:
         )
         return item
 
+    def reread(self, resource: Resource, item: Object) -> None:
+        """Show an object otherwise from now on: a new schema changes what is read, and writes nothing."""
+        metadata = item["metadata"]
+        self._objects[resource][metadata.get("namespace") or ""][metadata["name"]] = item
+
     def remove(self, resource: Resource, namespace: str, name: str) -> Object:
         """The object as it was, under the version of its end."""
         room = self._objects[resource][namespace]
