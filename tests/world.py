@@ -27,7 +27,7 @@ from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Entry, Journal
 from keystead_sandbox.kube.app import Cluster
-from keystead_sandbox.kube.auth import User
+from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.resources import AUDIENCE, Identity, Vault
 from keystead_sandbox.world import World as AzureWorld
 from transports import StreamingASGITransport
@@ -100,7 +100,7 @@ class World:
         self.azure.assign_role(self.application.object_id, "Managed Identity Contributor", group.id)
         self.vault: Vault = self.azure.add_vault("team-kv")
         self.azure_app = AzureApp(self.azure, self._fetch)
-        users = {name: User(name) for name in ("operator", "admin", "reviewer")}
+        users = {name: User(name, (ADMINS,)) for name in ("operator", "admin", "reviewer")}
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
         self.settings = Settings(lane_pace=4.0, **settings)
         self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []

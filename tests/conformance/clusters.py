@@ -75,5 +75,7 @@ def _define(playing: Player) -> None:
         applied = playing.send({"PATCH": f"{path}?fieldManager=suite&force=true", "body": item, "type": "apply"})
         assert applied["status"] < 300, applied
         if plural == "customresourcedefinitions":
-            served = f"/apis/{item['spec']['group']}/{item['spec']['versions'][0]['name']}/{item['spec']['names']['plural']}"
+            served = (
+                f"/apis/{item['spec']['group']}/{item['spec']['versions'][0]['name']}/{item['spec']['names']['plural']}"
+            )
             playing._until({"GET": served, "until": 200})

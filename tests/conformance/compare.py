@@ -12,7 +12,9 @@ def differences(got: Any, wanted: Any, path: str = "") -> list[str]:
             for line in differences(got.get(name, _NOTHING), wanted.get(name, _NOTHING), f"{path}.{name}")
         ]
     if isinstance(got, list) and isinstance(wanted, list) and len(got) == len(wanted):
-        return [line for n, pair in enumerate(zip(got, wanted, strict=True)) for line in differences(*pair, f"{path}[{n}]")]
+        return [
+            line for n, pair in enumerate(zip(got, wanted, strict=True)) for line in differences(*pair, f"{path}[{n}]")
+        ]
     return [] if got == wanted and type(got) is type(wanted) else [f"{path}: got {got!r}, the real one has {wanted!r}"]
 
 

@@ -14,10 +14,11 @@ import yaml
 from conformance.cases import HERE
 
 RECORDED = HERE / "recorded" / "kubectl.jsonl"
-_AGE = re.compile(r"(?<=\s)((\d+[smhd])+|<unknown>)(?=\s|$)")
+_AGE = re.compile(r"(?:(?<=\s)|(?<=^))((\d+[smhd])+|<unknown>)(?=\s|$)")
 _UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d{4}( \w+)?)?")
 _TEMPORARY = re.compile(r"/\S*/(LIVE|MERGED)-\d+|(LIVE|MERGED)-\d+")
+_PATCHED = re.compile(r'(patch: Invalid value: )"(\\.|[^"\\])*"')
 _VERSION = re.compile(r'(resourceVersion\\?": ?\\?"|generation: )\d+')
 
 
@@ -61,6 +62,7 @@ def comparable(value: Any, word: str, server: str) -> Any:
     value = _UID.sub("<uid>", value)
     value = _TIME.sub("<time>", value)
     value = _TEMPORARY.sub("<file>", value)
+    value = _PATCHED.sub(r'\1"<object>"', value)
     value = _VERSION.sub(r"\1<version>", value)
     lines = [re.sub(r"  +|\t", " ", line).rstrip() for line in value.splitlines()]
     lines = [_AGE.sub("<age>", line) for line in lines if not _about_versions(line)]

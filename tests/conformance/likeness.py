@@ -44,11 +44,15 @@ class Likeness:
     def _map(self, value: Mapping[str, Any], key: str) -> dict[str, Any]:
         if value.get("kind") == "Status":
             value = _in_order(value)
-        if str(value.get("kind", "")).endswith(("List", "Table")) and "resourceVersion" in (value.get("metadata") or {}):
+        if str(value.get("kind", "")).endswith(("List", "Table")) and "resourceVersion" in (
+            value.get("metadata") or {}
+        ):
             # Other writers move a list's version on.
             value = {**value, "metadata": {**value["metadata"], "resourceVersion": "<version>"}}
         left_out = ("description",) if key == "columnDefinitions" else ()
-        return {self._text(name, ""): self.of(inner, name) for name, inner in sorted(value.items()) if name not in left_out}
+        return {
+            self._text(name, ""): self.of(inner, name) for name, inner in sorted(value.items()) if name not in left_out
+        }
 
     def _text(self, value: str, key: str) -> str:
         if key == "resourceVersion" and value.isdigit():
@@ -62,7 +66,9 @@ class Likeness:
         value = _INSTANT.sub(lambda found: "<micro>" if found[1] else "<time>", value)
         value = _TOKEN.sub("<token>", value)
         value = _GENERATED.sub("gen-<name>", value)
-        value = _VERSIONS.sub(lambda found: found[1] + "<version>" + (found[2] + "<version>" if found[2] else ""), value)
+        value = _VERSIONS.sub(
+            lambda found: found[1] + "<version>" + (found[2] + "<version>" if found[2] else ""), value
+        )
         value = _IDENTITIES.sub(lambda found: found[1] + self._version(found[2]), value)
         return _UID.sub(lambda found: self._uids.setdefault(found[0], f"uid-{len(self._uids) + 1}"), value)
 

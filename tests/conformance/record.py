@@ -16,7 +16,9 @@ from conformance import cases, clusters, kubectl_player  # noqa: E402 - this is 
 
 def record_kubectl(kubeconfig: Path, server: str) -> None:
     """Run every command and write down what kubectl printed."""
-    program = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=True, text=True)
+    program = subprocess.run(
+        ["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=True, text=True
+    )
     client = json.loads(program.stdout)["clientVersion"]["gitVersion"]
     lines = [json.dumps({"server": server, "client": f"kubectl {client}"})]
     for line, found in kubectl_player.play(kubeconfig, f"k{os.getpid():x}"):

@@ -10,7 +10,17 @@ from typing import Any, TypeAlias
 
 from keystead_sandbox.kube import cel, crd, decoding, errors, events, rules, schema
 from keystead_sandbox.kube.auth import ADMINS, User
-from keystead_sandbox.kube.kinds import BINDINGS, CLUSTER_BINDINGS, CONFIG_MAPS, CRDS, EVENTS, NAMESPACES, POLICIES, SECRETS, Kind
+from keystead_sandbox.kube.kinds import (
+    BINDINGS,
+    CLUSTER_BINDINGS,
+    CONFIG_MAPS,
+    CRDS,
+    EVENTS,
+    NAMESPACES,
+    POLICIES,
+    SECRETS,
+    Kind,
+)
 from keystead_sandbox.kube.lifecycle import KUBERNETES
 
 Object: TypeAlias = dict[str, Any]

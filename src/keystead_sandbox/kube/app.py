@@ -26,6 +26,7 @@ from keystead_sandbox.kube.rest import Rest
 from keystead_sandbox.kube.reviews import Reviews
 from keystead_sandbox.kube.tokens import TokenIssuer
 
+ENFORCED = "RBAC and ValidatingAdmissionPolicies are enforced; admission webhooks are not served"
 _log = logging.getLogger(__name__)
 
 
@@ -125,14 +126,16 @@ class Cluster:
         if claims is None:
             return "invalid bearer token"
         if not set(wanted) & set(claims["aud"]):
-            theirs, ours = (json.dumps(each, separators=(",", " ")).replace(",", " ") for each in (claims["aud"], wanted))
+            theirs, ours = (
+                json.dumps(each, separators=(",", " ")).replace(",", " ") for each in (claims["aud"], wanted)
+            )
             return f"[invalid bearer token, token audiences {theirs} is invalid for the target audiences {ours}]"
         about = claims["kubernetes.io"]
         bound = [(ACCOUNTS, about["serviceaccount"])] + ([(SECRETS, about["secret"])] if "secret" in about else [])
         for resource, reference in bound:
             found = self.rest.store.get(resource, about["namespace"], reference["name"])
             if found is None or found["metadata"]["uid"] != reference["uid"]:
-                return f"[invalid bearer token, {resource[1]} \"{reference['name']}\" not found]"
+                return f'[invalid bearer token, {resource[1]} "{reference["name"]}" not found]'
         return account(claims), [each for each in wanted if each in claims["aud"]]
 
     async def _answer(self, request: Request, user: User) -> Response:

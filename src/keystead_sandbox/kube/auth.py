@@ -99,9 +99,7 @@ def impersonate(headers: Headers, user: User, decide: Callable[[User, Attributes
     return User(name, groups, uid, tuple(extra.items()))
 
 
-def _questions(
-    name: str, groups: tuple[str, ...], uid: str, extra: Mapping[str, tuple[str, ...]]
-) -> list[Attributes]:
+def _questions(name: str, groups: tuple[str, ...], uid: str, extra: Mapping[str, tuple[str, ...]]) -> list[Attributes]:
     parts = name.split(":")
     if name.startswith(_ACCOUNT) and len(parts) == _ACCOUNT_PARTS:
         asked = [Attributes("impersonate", resource="serviceaccounts", namespace=parts[2], name=parts[3])]

@@ -50,14 +50,18 @@ def functions(authorizer: Authorizer, user: User) -> Mapping[str, Callable[..., 
 
     def check(chain: Value, verb: str) -> Value:
         about = {name: chain.get(name, "") for name in ("group", "resource", "subresource", "name", "namespace")}
-        asked = Attributes(verb, path=chain["path"]) if "path" in chain else Attributes(
-            verb,
-            about["group"],
-            "*",
-            about["resource"],
-            about["subresource"],
-            about["name"],
-            about["namespace"],
+        asked = (
+            Attributes(verb, path=chain["path"])
+            if "path" in chain
+            else Attributes(
+                verb,
+                about["group"],
+                "*",
+                about["resource"],
+                about["subresource"],
+                about["name"],
+                about["namespace"],
+            )
         )
         verdict = authorizer.decide(who(chain), asked)
         return {"allowed": verdict.allowed, "reason": verdict.reason}

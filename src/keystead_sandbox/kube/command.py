@@ -14,7 +14,7 @@ import yaml
 
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.kube.app import Cluster
+from keystead_sandbox.kube.app import ENFORCED, Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.server import Server
@@ -33,8 +33,8 @@ def kube(
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every request here, as JSON lines.")] = None,
 ) -> None:
-    """Serve a Kubernetes API: RBAC decides; the first context, admin, may do everything."""
-
+    """Serve a Kubernetes API with RBAC and admission policies; the first context, admin, may do everything."""
+    sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
     asyncio.run(_serve(kubeconfig, port, clock_rate, user or [], journal))
 
 

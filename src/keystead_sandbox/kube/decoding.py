@@ -42,7 +42,11 @@ def _decoded(value: Any, schema: Schema, struct: str, path: str) -> str:
     if value is None or type_ is None or schema.get("x-kubernetes-preserve-unknown-fields"):
         return ""
     if schema.get("format") == "date-time" and isinstance(value, str):
-        layout = "2006-01-02T15:04:05Z07:00" if "metadata" in path or not _is_micro(path) else "2006-01-02T15:04:05.000000Z07:00"
+        layout = (
+            "2006-01-02T15:04:05Z07:00"
+            if "metadata" in path or not _is_micro(path)
+            else "2006-01-02T15:04:05.000000Z07:00"
+        )
         text = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
         return "" if is_instant(value) else text
     if not _fits(value, type_):
@@ -103,7 +107,12 @@ def _untyped(value: Any, place: fieldsets.Place, kind: Kind) -> str:
     if schema.get("x-kubernetes-int-or-string") or type_ is None:
         return ""
     if not _fits(value, type_) and not (type_ == "integer" and isinstance(value, float)):
-        wanted = {"integer": "numeric (int or float)", "number": "numeric (int or float)", "object": "map", "array": "list"}
+        wanted = {
+            "integer": "numeric (int or float)",
+            "number": "numeric (int or float)",
+            "object": "map",
+            "array": "list",
+        }
         shown = {str: "string", dict: "map", list: "list", bool: "boolean"}.get(type(value))
         got = shown if type_ in wanted and shown else f"&value.valueUnstructured{{Value:{_go_value(value)}}}"
         return f"{where}: expected {wanted.get(type_, type_)}, got {got}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+
 class ApiError(Exception):
     """A request that is refused."""
 
@@ -77,7 +78,9 @@ def apply_conflict(fields: Mapping[str, Sequence[str]]) -> ApiError:
     if len(causes) == 1:
         text = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
-        lines = [f"conflicts with {manager}:" + "".join(f"\n- {each}" for each in told) for manager, told in fields.items()]
+        lines = [
+            f"conflicts with {manager}:" + "".join(f"\n- {each}" for each in told) for manager, told in fields.items()
+        ]
         text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
     return ApiError(409, "Conflict", text, details={"causes": causes})
 

@@ -97,7 +97,9 @@ def check(kind: Kind, item: dict[str, Any], before: dict[str, Any] | None) -> li
         if kind.group != _NEW_GROUP:
             return []
         changed = [name for name in _FIXED if item.get(name) != before.get(name)]
-        return [(each, "FieldValueInvalid", f'Invalid value: "{item.get(each)}": field is immutable') for each in changed]
+        return [
+            (each, "FieldValueInvalid", f'Invalid value: "{item.get(each)}": field is immutable') for each in changed
+        ]
     strict = kind.group == _NEW_GROUP
     if strict and not item.get("eventTime"):
         return [("eventTime", "FieldValueRequired", "Required value")]

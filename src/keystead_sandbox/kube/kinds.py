@@ -153,7 +153,9 @@ BUILT_IN: tuple[Kind, ...] = (
         _AGE,
         selectable={"type": "type"},
     ),
-    _builtin("ConfigMap", "configmaps", _NAME, ("Data", "string", "count:.data,.binaryData", 0), _AGE, short_names=("cm",)),
+    _builtin(
+        "ConfigMap", "configmaps", _NAME, ("Data", "string", "count:.data,.binaryData", 0), _AGE, short_names=("cm",)
+    ),
     _builtin(
         "Event",
         "events",
@@ -182,7 +184,16 @@ BUILT_IN: tuple[Kind, ...] = (
     _builtin("Role", "roles", _NAME, _CREATED, group=RBAC),
     _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, *_SUBJECTS, group=RBAC, atomic={("roleRef",)}),
     _builtin("ClusterRole", "clusterroles", _NAME, _CREATED, group=RBAC, namespaced=False),
-    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, *_SUBJECTS, group=RBAC, namespaced=False, atomic={("roleRef",)}
+    _builtin(
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        _NAME,
+        _ROLE,
+        _AGE,
+        *_SUBJECTS,
+        group=RBAC,
+        namespaced=False,
+        atomic={("roleRef",)},
     ),
     _builtin(
         "CustomResourceDefinition",

@@ -183,7 +183,11 @@ class Lifecycle:
         """An object none of whose owners ever was goes at once."""
         metadata = item["metadata"]
         owners = metadata.get("ownerReferences") or ()
-        if owners and not metadata.get("deletionTimestamp") and not any(self._store.is_alive(each["uid"]) for each in owners):
+        if (
+            owners
+            and not metadata.get("deletionTimestamp")
+            and not any(self._store.is_alive(each["uid"]) for each in owners)
+        ):
             current = self._store.get(resource, metadata.get("namespace") or "", metadata["name"])
             if current is not None:
                 self._rest.remove(resource, current)

@@ -81,7 +81,7 @@ def form(request: Request) -> Form:
             continue
         include = request.query_params.get("includeObject") or "Metadata"
         if name == "Table" and include not in _INCLUDES:
-            text = f'Invalid value: "{include}": must be \'Metadata\', \'Object\', \'None\', or empty'
+            text = f"Invalid value: \"{include}\": must be 'Metadata', 'Object', 'None', or empty"
             raise bad_request(f"Unable to convert to Table as requested: includeObject: {text}")
         return Form(name, include)
     raise not_acceptable()
@@ -115,7 +115,9 @@ def check_watch(query: Mapping[str, str]) -> None:
     """What a watch may ask for of versions."""
     match, initial = query.get("resourceVersionMatch", ""), query.get("sendInitialEvents")
     if initial is None and match:
-        raise _forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        raise _forbidden(
+            "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        )
     if initial is not None and not match:
         text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         raise _forbidden("resourceVersionMatch", text)

@@ -188,9 +188,7 @@ class Objects:
         version = str(self._rest.store.version)
         for item in gone:
             if self._rest.store.is_alive(item["metadata"]["uid"]):
-                self._rest.delete(
-                    target.kind, item, options, dry=_dry(request, options), user=request.state.user
-                )
+                self._rest.delete(target.kind, item, options, dry=_dry(request, options), user=request.state.user)
         kind = target.kind
         listed = [events.shown(kind, item, listed=True) for item in gone]
         metadata = {"resourceVersion": version, **({"continue": ""} if kind.custom else {})}

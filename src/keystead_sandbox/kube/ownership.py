@@ -22,9 +22,7 @@ _BEFORE = "before-first-apply"
 """Who owned what was there before anybody's fields were tracked."""
 
 
-def apply(
-    live: Object | None, wanted: Object, kind: Kind, *, manager: str, force: bool, now: str, sub: str
-) -> Object:
+def apply(live: Object | None, wanted: Object, kind: Kind, *, manager: str, force: bool, now: str, sub: str) -> Object:
     """The object after *manager* applied *wanted*; ApiError with the other managers' names on conflict."""
     base = copy.deepcopy(events.named(kind, live)) if live is not None else {"metadata": {}}
     entries: list[Entry] = base["metadata"].pop("managedFields", None) or []
@@ -86,7 +84,9 @@ def _own(before: Entry | None, fields: Fields, entry: Entry) -> list[Entry]:
     """The writer's own entry: the old one when nothing changed in it, none when it owns nothing."""
     if not fields:
         return []
-    same = before is not None and before["fieldsV1"] == entry["fieldsV1"] and before["apiVersion"] == entry["apiVersion"]
+    same = (
+        before is not None and before["fieldsV1"] == entry["fieldsV1"] and before["apiVersion"] == entry["apiVersion"]
+    )
     return [before if same and before is not None else entry]
 
 
@@ -132,7 +132,9 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
     if before is not None and not entries:
         return  # what nobody tracked from the start is tracked from the first apply on
     old = before if before is not None else _EMPTY.get(kind.key, {} if kind.custom else {"metadata": {}})
-    difference = fieldsets.compare(events.named(kind, old) if before is not None else old, events.named(kind, after), kind)
+    difference = fieldsets.compare(
+        events.named(kind, old) if before is not None else old, events.named(kind, after), kind
+    )
     changed = difference.added | difference.modified
     own = next(
         (each for each in entries if _is(each, manager, "Update", sub) and each["apiVersion"] == kind.api_version), None

@@ -16,7 +16,9 @@ def decoded(patch: Any) -> Any:
     """A merge patch, which is an object."""
     if not isinstance(patch, dict):
         kind = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(patch), "number")
-        raise bad_request(f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        )
     return patch
 
 

@@ -158,7 +158,9 @@ class _Question:
         except cel.EvaluationError as error:
             self._fail(kind, there, how, f"expression '{expression}' resulted in error: {error}", "Invalid")
             return
-        self._deny(kind, there, how, self._message(rule) or f"failed expression: {expression}", rule.get("reason") or "Invalid")
+        self._deny(
+            kind, there, how, self._message(rule) or f"failed expression: {expression}", rule.get("reason") or "Invalid"
+        )
 
     def _message(self, rule: Object) -> str:
         said: Any = ""

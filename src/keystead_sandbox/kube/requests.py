@@ -70,7 +70,11 @@ def is_served(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> bool:
     if parts[:1] == ["api"]:
         return parts[1:2] == ["v1"]
     served = {(group, version) for group, version, _ in kinds if group} | {(group, "v1") for group, *_ in REVIEWS}
-    return parts[:1] == ["apis"] and tuple(parts[1:3]) in served and (parts[3:4] != ["namespaces"] or len(parts) < _IN_NAMESPACE)
+    return (
+        parts[:1] == ["apis"]
+        and tuple(parts[1:3]) in served
+        and (parts[3:4] != ["namespaces"] or len(parts) < _IN_NAMESPACE)
+    )
 
 
 def attributes(request: Request) -> Attributes:
@@ -156,7 +160,9 @@ def check_kind(given: Any, kind: Kind, namespace: str = "") -> dict[str, Any]:
         if named != kind.kind:
             problems.append(("kind", "FieldValueInvalid", f'Invalid value: "{named}": must be {kind.kind}'))
         if version != kind.api_version:
-            text = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+            text = (
+                f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+            )
             raise bad_request(text)
         if problems:
             raise invalid(version.rpartition("/")[0], named, name, problems)

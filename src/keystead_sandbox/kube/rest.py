@@ -72,7 +72,9 @@ class Rest:
             raise errors.bad_request(text)
         if not version and (kind.custom or kind.key == LEASES):
             text = "Invalid value: 0: must be specified for an update"
-            raise errors.invalid(kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
+            raise errors.invalid(
+                kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)]
+            )
         _expect(kind, current, given)
         return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
@@ -374,7 +376,9 @@ def _check_patched(kind: Kind, current: Object, changed: Object) -> None:
         text = f"the name of the object ({new.get('name')}) does not match the name on the URL ({old['name']})"
         raise errors.bad_request(text)
     if new.get("namespace") not in (None, "", old.get("namespace")):
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     try:
         check_kind(changed, kind)
     except errors.ApiError as error:

@@ -46,9 +46,7 @@ TokenOf: TypeAlias = Callable[[str, list[str]], tuple[User, list[str]] | str]
 class Reviews:
     """Answers them for one cluster."""
 
-    def __init__(
-        self, authorizer: Authorizer, token_of: TokenOf, now: Callable[[], str]
-    ) -> None:
+    def __init__(self, authorizer: Authorizer, token_of: TokenOf, now: Callable[[], str]) -> None:
         self._now = now
         self._authorizer = authorizer
         self._token_of = token_of
@@ -126,7 +124,12 @@ class Reviews:
                 if rule.get("resources"):
                     names = {"resourceNames": rule["resourceNames"]} if rule.get("resourceNames") else {}
                     resources.append(
-                        {"verbs": rule["verbs"], "apiGroups": rule.get("apiGroups"), "resources": rule["resources"], **names}
+                        {
+                            "verbs": rule["verbs"],
+                            "apiGroups": rule.get("apiGroups"),
+                            "resources": rule["resources"],
+                            **names,
+                        }
                     )
                 if rule.get("nonResourceURLs"):
                     paths.append({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})

@@ -11,7 +11,17 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from keystead_sandbox.kube.kinds import CLUSTER_ROLES, CONFIG_MAPS, LEASES, NAMESPACES, POLICY_BINDINGS, RBAC, ROLES, SECRETS, Kind
+from keystead_sandbox.kube.kinds import (
+    CLUSTER_ROLES,
+    CONFIG_MAPS,
+    LEASES,
+    NAMESPACES,
+    POLICY_BINDINGS,
+    RBAC,
+    ROLES,
+    SECRETS,
+    Kind,
+)
 
 Object: TypeAlias = dict[str, Any]
 Problem: TypeAlias = tuple[str, str, str]
@@ -122,7 +132,9 @@ def _owners(owners: Iterable[Object]) -> list[Problem]:
 def qualified(key: str) -> list[str]:
     """What is wrong with a name that may have a prefix."""
     if key.count("/") > 1:
-        return [f"a valid label key {_NAME_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
+        return [
+            f"a valid label key {_NAME_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
     prefix, slash, name = key.rpartition("/")
     texts = []
     if slash and not prefix:
@@ -273,7 +285,9 @@ def _secret(item: Object) -> list[Problem]:
     data, type_ = item.get("data") or {}, item.get("type") or ""
     if type_ == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         return [(f"data[{key}]", _REQUIRED, "Required value") for key in ("username", "password")]
-    if type_ == "kubernetes.io/service-account-token" and not (item["metadata"].get("annotations") or {}).get(_ACCOUNT_NAME):
+    if type_ == "kubernetes.io/service-account-token" and not (item["metadata"].get("annotations") or {}).get(
+        _ACCOUNT_NAME
+    ):
         return [(f"metadata.annotations[{_ACCOUNT_NAME}]", _REQUIRED, "Required value")]
     return [(f"data[{key}]", _REQUIRED, "Required value") for key in _SECRET_KEYS.get(type_, ()) if key not in data]
 

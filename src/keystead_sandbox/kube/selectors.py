@@ -79,7 +79,9 @@ class _Parser:
 
     def _values(self, key: str) -> set[str]:
         if self._take() != "(":
-            raise _unparsed(f"found '{self._tokens[self._place - 1] if self._place <= len(self._tokens) else ''}', expected: '('")
+            raise _unparsed(
+                f"found '{self._tokens[self._place - 1] if self._place <= len(self._tokens) else ''}', expected: '('"
+            )
         values: list[str] = []
         while True:
             token = self._take()

@@ -66,7 +66,14 @@ def _cell(item: dict[str, Any], type_: str, path: str, now: datetime.datetime) -
     if colon and kind in ("param", "ref"):
         spec = item.get("spec") or {}
         about = spec.get("paramKind") if kind == "param" else spec.get("paramRef")
-        names = (about.get("apiVersion" if kind == "param" else "namespace"), about.get("kind" if kind == "param" else "name")) if about else ()
+        names = (
+            (
+                about.get("apiVersion" if kind == "param" else "namespace"),
+                about.get("kind" if kind == "param" else "name"),
+            )
+            if about
+            else ()
+        )
         return "/".join(filter(None, names)) or "<unset>"
     if colon and kind == "age":
         return age(lookup(item, rest), now)
@@ -80,7 +87,9 @@ def _cell(item: dict[str, Any], type_: str, path: str, now: datetime.datetime) -
 
 def _subjects(item: dict[str, Any], kind: str) -> str:
     found = [each for each in item.get("subjects") or () if each.get("kind") == kind]
-    return ", ".join(f"{each.get('namespace', '')}/{each['name']}" if kind[0] == "S" else each["name"] for each in found)
+    return ", ".join(
+        f"{each.get('namespace', '')}/{each['name']}" if kind[0] == "S" else each["name"] for each in found
+    )
 
 
 def lookup(item: Any, path: str) -> Any:

@@ -38,9 +38,7 @@ class Scope:
 class Watch:
     """One client's watch on one resource."""
 
-    def __init__(
-        self, store: Store, scope: Scope, query: Mapping[str, str], clock: Clock, *, form: Form
-    ) -> None:
+    def __init__(self, store: Store, scope: Scope, query: Mapping[str, str], clock: Clock, *, form: Form) -> None:
         self._store = store
         self._log = store.log(scope.resource)
         self._scope = scope

@@ -101,7 +101,7 @@ async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage
     base = _base_environment()
     kubeconfig, env_file, seed = folder / "kubeconfig", folder / "azure.env", folder / "seed.yaml"
     write_seed(cast, seed)
-    users = [argument for user in _USERS for argument in ("--user", user)]
+    users = [argument for user in _USERS for argument in ("--user", f"{user}:system:masters")]
     definitions = asyncio.create_task(_crds(parts, base))
     try:
         journal = "kubernetes.journal.jsonl"
