@@ -37,7 +37,9 @@ def embedded(folder: Path) -> Iterator[Path]:
     program = Path(sys.executable).with_name("keystead-sandbox")
     command = [str(program), "kube", "--kubeconfig", str(kubeconfig)]
     command += [argument for user in USERS for argument in ("--user", user)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=None, text=True) as process:
+    with subprocess.Popen(  # noqa: S603 - our own executable
+        command, stdout=subprocess.PIPE, stderr=None, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()  # printed once it serves

@@ -108,7 +108,7 @@ def _without(value: Any, path: list[str]) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        name: _without(inner, rest) if name == head or head == "*" else inner
+        name: _without(inner, rest) if head in (name, "*") else inner
         for name, inner in value.items()
-        if rest or (name != head and head != "*")
+        if rest or head not in (name, "*")
     }

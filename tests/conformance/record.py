@@ -5,19 +5,23 @@ The recordings are data of the suite. They are made anew when cases change, and 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance import cases, clusters, kubectl_player  # noqa: E402 - this is a script in a folder of tests
+from conformance import cases, clusters, kubectl_player
 
 
 def record_kubectl(kubeconfig: Path, server: str) -> None:
     """Run every command and write down what kubectl printed."""
-    program = subprocess.run(
-        ["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=True, text=True
+    program = subprocess.run(  # noqa: S603 - kubectl
+        [shutil.which("kubectl") or "kubectl", "version", "--client", "-o", "json"],
+        capture_output=True,
+        check=True,
+        text=True,
     )
     client = json.loads(program.stdout)["clientVersion"]["gitVersion"]
     lines = [json.dumps({"server": server, "client": f"kubectl {client}"})]

@@ -1,11 +1,10 @@
 """Create, read, update, delete: names, versions, preconditions, dry runs, what each kind refuses."""
 
 import base64
-from typing import Any
 
 import pytest
 
-from sandbox_kube.kube_api import CRDS, WIDGETS, Api, crd, widget
+from sandbox_kube.kube_api import Api
 
 pytestmark = pytest.mark.looptime
 CM = "/api/v1/namespaces/default/configmaps"

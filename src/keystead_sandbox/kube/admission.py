@@ -48,7 +48,7 @@ class Writing:
 def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Object:
     """The object as it may be stored; ApiError when it may not."""
     item["apiVersion"], item["kind"] = kind.api_version, kind.kind
-    item = _known(kind, item, before, how)
+    item = _known(kind, item, how)
     item = _complete(kind, item) if not kind.custom else schema.default(item, kind.schema)
     problems = rules.name_problem(kind, item["metadata"]["name"]) if before is None else []
     problems += rules.metadata(item) + (_custom(kind, item, before) if kind.custom else _builtin(kind, item, before))
@@ -65,7 +65,7 @@ def declared(kind: Kind, wanted: Object) -> None:
         raise errors.not_typed(kind, wanted["metadata"], why)
 
 
-def _known(kind: Kind, item: Object, before: Object | None, how: Writing) -> Object:
+def _known(kind: Kind, item: Object, how: Writing) -> Object:
     dropped: list[str] = []
     shown = events.named(kind, item)
     shown = schema.prune(shown, kind.schema, root=True, dropped=dropped)
@@ -111,8 +111,10 @@ def _builtin(kind: Kind, item: Object, before: Object | None) -> list[schema.Pro
     return problems + events.check(kind, item, before)
 
 
-_BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany")
-_BLOCKING += ("FieldValueTypeInvalid",)
+_BLOCKING = (
+    *("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany"),
+    "FieldValueTypeInvalid",
+)
 _UNCHECKED = (
     "Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"

@@ -95,10 +95,7 @@ class Cluster:
             record.caller = user.name
             user = impersonate(request.headers, user, self.authorizer.decide)
             record.caller = user.name
-            asked = requests.attributes(request)
-            verdict = self.authorizer.decide(user, asked)
-            if not verdict.allowed:
-                raise forbidden_to(user.name, asked, verdict.reason)
+            self._permit(user, request)
             return await self._answer(request, user)
         except ApiError as error:
             record.code = error.reason
@@ -110,6 +107,12 @@ class Cluster:
             failure = ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}")
             record.code = failure.reason
             return answer(failure.status(), failure.code)
+
+    def _permit(self, user: User, request: Request) -> None:
+        asked = requests.attributes(request)
+        verdict = self.authorizer.decide(user, asked)
+        if not verdict.allowed:
+            raise forbidden_to(user.name, asked, verdict.reason)
 
     def _caller(self, token: str) -> User | None:
         """The user of a token that is meant for this server."""

@@ -44,9 +44,11 @@ def check(crd: Object, before: Object | None = None) -> list[Problem]:
         problems.append(("spec.versions", _INVALID, text))
         stored = "Invalid value: null: must have at least one stored version"
         problems.append(("status.storedVersions", _INVALID, stored))
-    for field in ("group", "scope") if before is not None and _is_established(before) else ():
-        if before is not None and spec.get(field) != before["spec"].get(field):
-            problems.append((f"spec.{field}", _INVALID, f'Invalid value: "{spec.get(field)}": field is immutable'))
+    if before is not None and _is_established(before):
+        changed = [each for each in ("group", "scope") if spec.get(each) != before["spec"].get(each)]
+        problems += [
+            (f"spec.{each}", _INVALID, f'Invalid value: "{spec.get(each)}": field is immutable') for each in changed
+        ]
     if (spec.get("conversion") or {}).get("strategy", "None") != "None":
         text = 'Unsupported value: "Webhook": the sandbox converts nothing; supported values: "None"'
         problems.append(("spec.conversion.strategy", "FieldValueNotSupported", text))

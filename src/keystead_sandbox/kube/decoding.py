@@ -56,8 +56,7 @@ def _decoded(value: Any, schema: Schema, struct: str, path: str) -> str:
         for name, inner in value.items():
             here = f"{path}.{name}" if path else name
             if name in known:
-                deeper = struct if not path or known[name].get("type") != "object" else struct
-                found = _decoded(inner, known[name], _struct(deeper, name, known[name]), here)
+                found = _decoded(inner, known[name], _struct(struct, name, known[name]), here)
             else:
                 found = _decoded(inner, extra, struct, path) if isinstance(extra, dict) else ""
             if found:

@@ -112,7 +112,7 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
 _DENIALS = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 
 
-def denied(group: str, plural: str, name: str, why: str, reason: str) -> ApiError:  # noqa: PLR0913 - a refusal's parts
+def denied(group: str, plural: str, name: str, why: str, reason: str) -> ApiError:
     """An admission policy says no."""
     error = forbidden(group, plural, name, why)
     error.code, error.reason = _DENIALS.get(reason, 422), reason

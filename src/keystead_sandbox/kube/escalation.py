@@ -87,7 +87,7 @@ def _holds(held: Object, wanted: Object) -> bool:
     return has("verbs") and has("apiGroups") and fits and named
 
 
-def _may(authorizer: Authorizer, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:  # noqa: PLR0913 - the parts of one question
+def _may(authorizer: Authorizer, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
     asked = Attributes(verb, group=RBAC, version="v1", resource=plural, namespace=namespace, name=name)
     return authorizer.decide(user, asked).allowed
 

@@ -85,8 +85,10 @@ _NOTHING: dict[str, Any] = {
 """Fields that are always shown, whether or not they were given."""
 
 
-_FIXED = ("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count")
-_FIXED += ("reportingComponent", "reportingInstance", "action", "type", "eventTime", "related")
+_FIXED = (
+    *("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count"),
+    *("reportingComponent", "reportingInstance", "action", "type", "eventTime", "related"),
+)
 
 
 def check(kind: Kind, item: dict[str, Any], before: dict[str, Any] | None) -> list[Problem]:

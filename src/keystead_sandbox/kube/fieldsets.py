@@ -19,10 +19,9 @@ from keystead_sandbox.kube.kinds import Kind
 Path: TypeAlias = tuple[str, ...]
 Fields: TypeAlias = set[Path]
 _ABSENT: Any = object()
+_SYSTEM = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "clusterName")
 STRIPPED = {("f:apiVersion",), ("f:kind",), ("f:metadata",)} | {
-    ("f:metadata", f"f:{name}")
-    for name in ("name", "namespace", "uid", "resourceVersion", "generation")
-    + ("creationTimestamp", "managedFields", "selfLink", "clusterName")
+    ("f:metadata", f"f:{name}") for name in ("name", "namespace", *_SYSTEM)
 }
 """Fields that nobody owns."""
 

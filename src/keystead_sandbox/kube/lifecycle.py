@@ -12,8 +12,8 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import bootstrap
+from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube.kinds import ACCOUNTS, CLUSTER_ROLES, CONFIG_MAPS, CRDS, NAMESPACES, of_crd
 
 if TYPE_CHECKING:

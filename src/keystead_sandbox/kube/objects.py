@@ -78,10 +78,10 @@ class Objects:
         version, after = listing.page(query.get("continue", ""), self._rest.store, kind)
         exact = query.get("resourceVersionMatch") == "Exact"
         version = int(query["resourceVersion"]) if exact else version
-        found = self._rest.store.all(kind.storage, target.namespace)
+        items: Iterable[Object] = self._rest.store.all(kind.storage, target.namespace)
         if exact or query.get("continue"):
-            found = listing.as_of(version, found, self._rest.store.log(kind.storage), target.namespace)
-        found = [item for item in self._matching(request, target, found) if listing.place(item) > after]
+            items = listing.as_of(version, items, self._rest.store.log(kind.storage), target.namespace)
+        found = [item for item in self._matching(request, target, items) if listing.place(item) > after]
         limit = requests.limit(query) or len(found)
         shown, rest = found[:limit], len(found) - limit
         metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if kind.custom else {})}

@@ -68,7 +68,7 @@ def _pruned(merged: Object, last: Fields, held: Fields, kind: Kind) -> Object:
 _SYSTEM = fieldsets.STRIPPED | {("f:metadata", "f:deletionTimestamp"), ("f:metadata", "f:deletionGracePeriodSeconds")}
 
 
-def _entry(manager: str, operation: str, kind: Kind, now: str, sub: str, fields: Fields) -> Entry:  # noqa: PLR0913 - the entry's parts
+def _entry(manager: str, operation: str, kind: Kind, now: str, sub: str, fields: Fields) -> Entry:
     return {
         "manager": manager,
         "operation": operation,

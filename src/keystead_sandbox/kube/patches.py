@@ -1,6 +1,7 @@
 """Merge, JSON and strategic merge patches."""
 
 import copy
+from types import MappingProxyType
 from typing import Any
 
 import jsonpatch
@@ -47,7 +48,7 @@ class _Replace(jsonpatch.ReplaceOperation):
 
 
 class _Patch(jsonpatch.JsonPatch):
-    operations = jsonpatch.JsonPatch.operations | {"replace": _Replace}
+    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "replace": _Replace})
 
 
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Policies:
         """The authoriser's functions for the one who writes."""
         return authority.functions(self._authorizer, how.user)
 
-    def _concerns(  # noqa: PLR0913 - a policy, a binding and the parts of a write
+    def _concerns(
         self, policy: Object, binding: Object, kind: Kind, item: Object | None, before: Object | None, how: Writing
     ) -> bool:
         limits = (policy["spec"].get("matchConstraints") or {}, binding["spec"].get("matchResources"))
@@ -115,12 +115,19 @@ class Policies:
         if kind is not None:
             namespace = reference.get("namespace") or there["metadata"].get("namespace") or ""
             matches = selectors.of_selector(reference.get("selector") or {})
-            for each in self._store.all(kind.storage, namespace if kind.namespaced else ""):
-                if reference.get("name", each["metadata"]["name"]) == each["metadata"]["name"] and matches(each):
-                    found.append(events.shown(kind, each))
+            found = [
+                events.shown(kind, each)
+                for each in self._store.all(kind.storage, namespace if kind.namespaced else "")
+                if reference.get("name", each["metadata"]["name"]) == each["metadata"]["name"] and matches(each)
+            ]
         if not found and reference.get("parameterNotFoundAction") != "Allow":
-            yield None
+            yield _NOTHING
         yield from found
+
+
+_NOTHING: Object = {}
+"""Stands for a parameter that is wanted and not there."""
+_NO_PARAMS = "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"
 
 
 class _Question:
@@ -134,6 +141,10 @@ class _Question:
         self._params = params
 
     def ask(self, kind: Kind, item: Object | None, before: Object | None, how: Writing) -> None:
+        """ApiError when the policy denies."""
+        if self._params is _NOTHING:
+            self._fail(kind, item or before or {}, how, _NO_PARAMS, "Invalid")
+            return
         self._functions = self._policies.functions(how)
         self._known = {**self._policies.variables(kind, item, before, how), "params": self._params, "variables": {}}
         try:
@@ -179,7 +190,7 @@ class _Question:
         if (self._spec.get("failurePolicy") or "Fail") == "Fail":
             self._deny(kind, there, how, message, reason)
 
-    def _deny(self, kind: Kind, there: Object, how: Writing, message: str, reason: str) -> None:  # noqa: PLR0913 - a refusal's parts
+    def _deny(self, kind: Kind, there: Object, how: Writing, message: str, reason: str) -> None:
         policy, binding = self._names
         if "Warn" in self._actions:
             how.warnings.append(
@@ -194,7 +205,7 @@ def _operation(item: Object | None, before: Object | None) -> str:
     return "DELETE" if item is None else "CREATE" if before is None else "UPDATE"
 
 
-def _rule(rule: Object, kind: Kind, versions: set[str], sub: str, operation: str, name: str) -> bool:  # noqa: PLR0913 - the parts of a write
+def _rule(rule: Object, kind: Kind, versions: set[str], sub: str, operation: str, name: str) -> bool:
     def has(field: str, *values: str) -> bool:
         given = rule.get(field) or ()
         return "*" in given or any(value in given for value in values)

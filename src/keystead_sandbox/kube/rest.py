@@ -12,13 +12,11 @@ from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
 from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
-from keystead_sandbox.kube.requests import check_kind
+from keystead_sandbox.kube.preconditions import SYSTEM, applied_part, check_apply, check_patched, expect, kept_metadata
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
-_SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-_SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
 PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
 
 
@@ -75,7 +73,7 @@ class Rest:
             raise errors.invalid(
                 kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)]
             )
-        _expect(kind, current, given)
+        expect(kind, current, given)
         return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
@@ -90,8 +88,8 @@ class Rest:
             changed = patches.strategic(base, patch) if type_ == PATCHES[2] else patches.merge(base, patch)
         if not isinstance(changed.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
-        _check_patched(kind, current, changed)
-        _expect(kind, current, {"metadata": {**changed["metadata"], "uid": None}})
+        check_patched(kind, current, changed)
+        expect(kind, current, {"metadata": {**changed["metadata"], "uid": None}})
         how = replace(how, patch=True)
         changed = events.stored(kind, copy.deepcopy(changed))
         if changed["metadata"].get("managedFields") in ([], [{}]):
@@ -119,8 +117,8 @@ class Rest:
         metadata = wanted.setdefault("metadata", {})
         if current is None and sub:
             raise errors.not_found(kind.group, kind.plural, name)
-        _check_apply(kind, name, metadata, current)
-        wanted = _applied_part(kind, wanted, sub)
+        check_apply(kind, name, metadata, current)
+        wanted = applied_part(kind, wanted, sub)
         declared(kind, wanted)
         merged = ownership.apply(current, wanted, kind, manager=manager, force=force, now=self.instant(), sub=sub)
         managed = merged["metadata"].pop("managedFields")
@@ -136,9 +134,7 @@ class Rest:
             merged["metadata"]["managedFields"] = managed
         return self._insert(kind, merged, how), True
 
-    def delete(  # noqa: PLR0913 - one keyword per part of the request
-        self, kind: Kind, item: Object, options: Object, *, dry: bool = False, user: User = NOBODY
-    ) -> Object:
+    def delete(self, kind: Kind, item: Object, options: Object, *, dry: bool = False, user: User = NOBODY) -> Object:
         """Begin, and where nothing holds it finish, the end of an object; returns what is left, or what was."""
         wanted = options.get("preconditions") or {}
         metadata = item["metadata"]
@@ -253,7 +249,7 @@ class Rest:
         if metadata.get("resourceVersion"):
             raise errors.ApiError(500, "", "resourceVersion should not be set on objects to be created")
         left = () if kind.generations else ("generation",)
-        for system in (*(each for each in _SYSTEM[2:] if each not in left), "namespace"):
+        for system in (*(each for each in SYSTEM[2:] if each not in left), "namespace"):
             if system == "namespace" and kind.namespaced and metadata.get(system) not in (None, "", namespace):
                 text = "the namespace of the provided object does not match the namespace sent on the request"
                 raise errors.bad_request(text)
@@ -314,7 +310,7 @@ class Rest:
         sub: str,
         managed: list[Object] | None = None,
     ) -> Object:
-        metadata = _kept_metadata(kind, current, changed, sub)
+        metadata = kept_metadata(kind, current, changed, sub)
         changed = {**changed, "metadata": metadata}
         if sub == "status":
             changed = {**copy.deepcopy(current), "status": changed.get("status"), "metadata": metadata}
@@ -353,97 +349,3 @@ class Rest:
         stored = self.store.put(resource, changed)
         how.warnings.extend(self._lifecycle.changed(resource, stored))
         return self.store.get(resource, metadata.get("namespace") or "", metadata["name"]) or stored
-
-
-def _expect(kind: Kind, current: Object, given: Object) -> None:
-    """Preconditions that an object carries itself."""
-    metadata, old = given.get("metadata") or {}, current["metadata"]
-    if metadata.get("uid") not in (None, "", old["uid"]):
-        place = "/".join(filter(None, (kind.group, kind.plural, old.get("namespace"), old["name"])))
-        why = (
-            f"StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: "
-            f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
-        )
-        raise errors.conflict(kind.group, kind.plural, old["name"], why)
-    if metadata.get("resourceVersion") not in (None, "", old["resourceVersion"]):
-        raise errors.conflict(kind.group, kind.plural, old["name"])
-
-
-def _check_patched(kind: Kind, current: Object, changed: Object) -> None:
-    """A patch changes neither what an object is nor where it is."""
-    old, new = current["metadata"], changed["metadata"]
-    if new.get("name") != old["name"]:
-        text = f"the name of the object ({new.get('name')}) does not match the name on the URL ({old['name']})"
-        raise errors.bad_request(text)
-    if new.get("namespace") not in (None, "", old.get("namespace")):
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    try:
-        check_kind(changed, kind)
-    except errors.ApiError as error:
-        if kind.custom:
-            raise
-        raise errors.not_patched(error.message.partition(f"cannot be handled as a {kind.kind}: ")[2]) from None
-
-
-def _immutable_uid(kind: Kind, current: Object, uid: Any) -> None:
-    if uid not in (None, "", current["metadata"]["uid"]):
-        problem = ("metadata.uid", "FieldValueInvalid", f'Invalid value: "{uid}": field is immutable')
-        raise errors.invalid(kind.group, kind.kind, current["metadata"]["name"], [problem, problem])
-
-
-def _check_apply(kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
-    if not metadata.get("name"):
-        text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        raise errors.bad_request(text)
-    if metadata["name"] != name:
-        text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        raise errors.bad_request(text)
-    if metadata.get("managedFields"):
-        raise errors.bad_request("metadata.managedFields must be nil")
-    wanted, version = metadata.get("uid"), metadata.pop("resourceVersion", None)
-    if current is None and wanted:
-        why = f"uid mismatch: the provided object specified uid {wanted}, and no existing object was found"
-        raise errors.conflict(kind.group, kind.plural, name, why)
-    if current is not None:
-        _immutable_uid(kind, current, wanted)
-        _expect(kind, current, {"metadata": {"resourceVersion": version}})
-
-
-def _applied_part(kind: Kind, wanted: Object, sub: str) -> Object:
-    """Through a subresource only its own part counts, on the object itself everything but that part."""
-    wanted["apiVersion"], wanted["kind"] = kind.api_version, kind.kind
-    if sub == "status":
-        name = {"name": wanted["metadata"].get("name")}
-        return {key: wanted[key] for key in ("apiVersion", "kind", "status") if key in wanted} | {"metadata": name}
-    if kind.status:
-        wanted.pop("status", None)
-    return wanted
-
-
-def _kept_metadata(kind: Kind, current: Object, changed: Object, sub: str) -> Object:
-    """Metadata of an update: what the system owns stays as it is."""
-    old = current["metadata"]
-    if sub == "status":
-        return copy.deepcopy(old)
-    new = {key: value for key, value in (changed.get("metadata") or {}).items() if value not in (None, {}, [])}
-    _immutable_uid(kind, current, new.get("uid"))
-    given = new.get("deletionTimestamp")
-    if given not in (None, old.get("deletionTimestamp")):
-        problem = ("metadata.deletionTimestamp", "FieldValueInvalid", f'Invalid value: "{given}": field is immutable')
-        raise errors.invalid(kind.group, kind.kind, old["name"], [problem, problem])
-    for system in _SYSTEM:
-        new.pop(system, None)
-        if system in old:
-            new[system] = copy.deepcopy(old[system])
-    if old.get("deletionTimestamp") and set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()):
-        added = [each for each in new["finalizers"] if each not in (old.get("finalizers") or ())]
-        shown = "{" + ", ".join(f'"{each}"' for each in sorted(added)) + "}"
-        text = (
-            "Forbidden: no new finalizers can be added if the object is being deleted, "
-            f"found new finalizers []string{shown}"
-        )
-        problem = ("metadata.finalizers", "FieldValueForbidden", text)
-        raise errors.invalid(kind.group, kind.kind, old["name"], [problem, problem])
-    return new

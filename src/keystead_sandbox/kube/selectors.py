@@ -44,7 +44,7 @@ class _Parser:
     def requirements(self) -> list[_Test]:
         tests: list[_Test] = []
         while self._look():
-            if self._look() not in ("!",) and not _is_word(self._look()):
+            if self._look() != "!" and not _is_word(self._look()):
                 raise bad_request(f"found '{self._look()}', expected: !, identifier, or 'end of string'")
             tests.append(self._requirement())
             after = self._take()
@@ -85,9 +85,9 @@ class _Parser:
         values: list[str] = []
         while True:
             token = self._take()
-            if token == ")":
+            if token == ")":  # noqa: S105 - a parenthesis
                 return set(values) or {""}
-            if token == ",":
+            if token == ",":  # noqa: S105 - a comma
                 continue
             if not _is_word(token):
                 raise _unparsed(f"found '{token}', expected: ',', ')' or identifier")

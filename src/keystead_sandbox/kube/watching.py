@@ -13,7 +13,7 @@ import msgspec
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import listing, selectors
-from keystead_sandbox.kube.errors import ApiError, bad_request, expired
+from keystead_sandbox.kube.errors import bad_request, expired
 from keystead_sandbox.kube.kinds import Kind
 from keystead_sandbox.kube.listing import Form
 from keystead_sandbox.kube.log import Change
