@@ -287,7 +287,12 @@ async def test_the_stand_ins_for_external_secrets_default_and_keep(api: Api) -> 
     assert made["spec"]["refreshInterval"] == "1h0m0s"
     assert made["spec"]["target"] == {"creationPolicy": "Owner", "deletionPolicy": "Retain"}
     assert made["spec"]["kept"] == 1
-    bad = {"metadata": {"name": "b"}, "spec": {"provider": {"azurekv": {"vaultUrl": "u", "authType": "Magic"}}}}
+    bad = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "SecretStore",
+        "metadata": {"name": "b"},
+        "spec": {"provider": {"azurekv": {"vaultUrl": "u", "authType": "Magic"}}},
+    }
     assert "authType" in (await api.ask("POST", f"{base}/secretstores", bad, expect=422))["message"]
 
 
