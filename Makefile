@@ -23,6 +23,24 @@ sandbox: $(RUNTIME) ## run the main job on this machine; ARGS="--once" ends by i
 test: $(DEV) ## run all tests
 	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
+.PHONY: test-az
+test-az: $(DEV) ## azure-cli, unmodified, against the emulated Azure; installs it once, outside the checkout
+	@az="$$($(BIN)/python tools/azure_cli.py)" && KEYSTEAD_AZ="$$az" $(BIN)/python -m pytest -q tests/az $(ARGS)
+
+.PHONY: control-plane
+control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it once; prints its folder
+	@$(BIN)/keystead-sandbox control-plane
+
+.PHONY: test-real
+test-real: $(DEV) control-plane ## run the end-to-end and conformance suites on a real control plane
+	@$(BIN)/python -m pytest -n 2 -q --kube real tests/operator tests/real $(wildcard tests/conformance) $(ARGS)
+
+SEEDS ?= 500
+FIRST ?= 1
+.PHONY: simulate
+simulate: $(DEV) ## play SEEDS=500 random stories from FIRST=1 on, on virtual time; 1 if a rule breaks
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

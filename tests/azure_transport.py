@@ -113,3 +113,8 @@ class _Response(AsyncHttpResponse):
             yield self._content
 
         return parts()
+
+    def iter_bytes(self, **kwargs: Any) -> Any:
+        return self.stream_download()
+
+    iter_raw = iter_bytes

@@ -9,8 +9,9 @@ import datetime
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
+import httpx2
 import yaml
 from azure.core.credentials import AccessToken
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
@@ -24,7 +25,7 @@ from keystead.operator.app import Operator, Seams
 from keystead.operator.clock import LoopClock
 from keystead.operator.settings import Settings
 from keystead_sandbox.azure import AzureApp
-from keystead_sandbox.clock import VirtualClock
+from keystead_sandbox.clock import ScaledClock, VirtualClock
 from keystead_sandbox.journal import Entry, Journal
 from keystead_sandbox.kube.app import Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
@@ -66,6 +67,13 @@ class Trap:
         await app(scope, receive, send)
 
 
+def _through(trap: Trap, app: Any) -> Any:
+    async def trapped(scope: Scope, receive: Receive, send: Send) -> None:
+        await trap(app, scope, receive, send)
+
+    return trapped
+
+
 async def _nowhere(message: Any) -> None:
     """Nobody is left to read the answer."""
 
@@ -86,11 +94,34 @@ class StaticCredential:
         return
 
 
+def custom_resources() -> list[dict[str, Any]]:
+    """The definitions of our kinds, and stand-ins for ESO's."""
+    stand_ins = next(iter(keystead_sandbox.kube.__path__)) + "/eso_crds.yaml"
+    with open(stand_ins) as file:  # noqa: PTH123 - one small file
+        return [*crds(), *yaml.safe_load_all(file)]
+
+
 class World:
-    """One cluster, one Azure, and operators that come and go."""
+    """One cluster, one Azure, and operators that come and go.
+
+    In a run on the real control plane (``--kube real``) it is a :class:`real_world.RealWorld`: the same words, the same
+    operator, a real API server, and time that passes.
+    """
+
+    issuer = ISSUER
+    grain = 0.0
+    """Sandbox seconds by which an instant may be off; none in virtual time."""
+    cluster: Cluster
+
+    def __new__(cls, **settings: Any) -> Self:
+        del settings
+        from real_world import RealWorld, session  # which is made of this one
+
+        # As a Path is a PosixPath where there are those.
+        return cast("Self", super().__new__(cls if session() is None else RealWorld))
 
     def __init__(self, **settings: Any) -> None:
-        self.clock = VirtualClock(EPOCH)
+        self.clock = self._make_clock()
         self.journal = Journal(self.clock)
         self.azure = AzureWorld(self.clock, self.journal)
         self.azure.add_tenant()
@@ -100,14 +131,21 @@ class World:
         self.azure.assign_role(self.application.object_id, "Managed Identity Contributor", group.id)
         self.vault: Vault = self.azure.add_vault("team-kv")
         self.azure_app = AzureApp(self.azure, self._fetch)
+        self.settings = self._make_settings(settings)
+        self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []
+        self._make_cluster()
+
+    def _make_clock(self) -> VirtualClock | ScaledClock:
+        return VirtualClock(EPOCH)
+
+    def _make_settings(self, given: dict[str, Any]) -> Settings:
+        return Settings(lane_pace=4.0, **given)
+
+    def _make_cluster(self) -> None:
         users = {name: User(name, (ADMINS,)) for name in ("operator", "admin", "reviewer")}
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
-        self.settings = Settings(lane_pace=4.0, **settings)
-        self.operators: list[tuple[asyncio.Task[None], asyncio.Event, Trap]] = []
-        stand_ins = next(iter(keystead_sandbox.kube.__path__)) + "/eso_crds.yaml"
-        with open(stand_ins) as file:  # noqa: PTH123 - one small file
-            for crd in (*crds(), *yaml.safe_load_all(file)):
-                self.put(crd)
+        for crd in custom_resources():
+            self.put(crd)
 
     async def _fetch(self, url: str) -> tuple[int, bytes]:
         import msgspec
@@ -165,6 +203,10 @@ class World:
         assert found is not None, f"{plural} {namespace}/{name} is not there"
         self.cluster.rest.remove(resource, found)
 
+    def disown(self, plural: str, name: str, namespace: str) -> None:
+        """Take an object's owners away, so that it outlives them."""
+        (self.object(plural, name, namespace) or {})["metadata"].pop("ownerReferences", None)
+
     def identity(self, name: str, *, reads_vault: bool = True) -> Identity:
         identity = self.azure.add_identity(name)
         if reads_vault:
@@ -187,7 +229,7 @@ class World:
     def approve(
         self, of: str, *, grant: str = "team", by: str = "reviewer", decision: str = "Approved", **changed: Any
     ) -> None:
-        uid = self.cluster.store.get(("", "namespaces"), "", of)["metadata"]["uid"]
+        uid = (self.object("namespaces", of) or {})["metadata"]["uid"]
         spec = {
             "grantName": grant,
             "namespace": of,
@@ -209,23 +251,25 @@ class World:
         """One more operator, unmodified above the two HTTP seams; not started."""
         trap = trap or Trap()
 
-        def through(app: Any) -> Any:
-            async def trapped(scope: Scope, receive: Receive, send: Send) -> None:
-                await trap(app, scope, receive, send)
-
-            return trapped
-
-        kubernetes, azure = through(self.cluster), through(self.azure_app)
+        azure = _through(trap, self.azure_app)
+        config, transport = self._kubernetes(trap)
         seams = Seams(
-            clock=LoopClock(EPOCH),
-            kubernetes=_config("operator"),
-            kubernetes_transport=StreamingASGITransport(kubernetes),
+            clock=self._operator_clock(),
+            kubernetes=config,
+            kubernetes_transport=transport,
             azure_transport=lambda: ASGIAzureTransport(azure),
             credential=StaticCredential(self),
             instance=instance or f"operator-{len(self.operators)}",
             patience=Patience(first_retry=0.1, longest_retry=1.0),
         )
         return Operator(self.settings, seams)
+
+    def _operator_clock(self) -> LoopClock:
+        return LoopClock(EPOCH)
+
+    def _kubernetes(self, trap: Trap) -> tuple[SingleConfig, httpx2.AsyncBaseTransport]:
+        """How an operator gets to the API server, and as whom."""
+        return _config("operator"), StreamingASGITransport(_through(trap, self.cluster))
 
     def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """Start one more operator."""
@@ -263,7 +307,7 @@ class World:
             last = len(
                 [entry for entry in self.journal.entries() if entry.method in _WRITES and "/leases" not in entry.path]
             )
-            await asyncio.sleep(quiet)
+            await self.pass_time(quiet)
             if last == len([e for e in self.journal.entries() if e.method in _WRITES and "/leases" not in e.path]):
                 return
 

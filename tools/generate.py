@@ -1,12 +1,15 @@
-"""Writes what is generated: the CRDs and the reference pages. ``--check`` only says whether they are up to date."""
+"""Writes what is generated: the CRDs, the roles, the reference pages and the page of fidelity. ``--check`` only says whether they are up to date."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
+import fidelity
 import yaml
 
 from keystead.kube.crd import crd_yaml
+from keystead.kube.permissions import ENGINE, NAMESPACE, OPERATOR, Role, Rule, roles
+from keystead.kube.rbac import manifests, plain_yaml
 from keystead.model.reasons import CATALOGUE, Severity
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +55,44 @@ def api() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def rbac() -> str:
+    """The page of roles, from the table of permissions."""
+    lines = [NOTE, "# Who may do what", ""]
+    lines += [
+        "`keystead rbac` prints these roles, our two ServiceAccounts and their bindings. `deploy/rbac` holds the same,",
+        f"for the namespace `{NAMESPACE}` and claims that use the account `keystead`. People's roles are bound by you.",
+        "",
+    ]
+    for role in roles(("keystead",)):
+        lines += [f"## {_kind(role)} `{role.name}`", "", role.meaning, ""]
+        lines += [f"Part of the built-in ClusterRole `{role.aggregate_to}`.", ""] if role.aggregate_to else []
+        lines += ["| on | verbs | for |", "|---|---|---|"]
+        lines += [f"| {_target(rule)} | {', '.join(rule.verbs)} | {rule.why} |" for rule in role.rules]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _kind(role: Role) -> str:
+    return "ClusterRole" if role.cluster else "Role"
+
+
+def _target(rule: Rule) -> str:
+    group = f" ({rule.group})" if rule.group else ""
+    names = f" named {', '.join(f'`{name}`' for name in rule.names)}" if rule.names else ""
+    return ", ".join(f"`{each}`" for each in (*rule.resources, *rule.paths)) + group + names
+
+
+def rbac_files() -> dict[str, str]:
+    """One file for the installation's namespace (first, since kubectl goes by name), each of our processes, and the people."""
+    files: dict[str, list[str]] = {}
+    for item in manifests():
+        name = item["metadata"]["name"]
+        process = name if item["kind"] == "ServiceAccount" or name in (OPERATOR, ENGINE) else ""
+        file = {"Namespace": "00-namespace"}.get(item["kind"], process or "people")
+        files.setdefault(file, []).append(plain_yaml(item))
+    return {f"{name}.yaml": "---\n".join(parts) for name, parts in files.items()}
+
+
 def _rows(schema: dict[str, Any], path: str) -> list[str]:
     rows = []
     required = set(schema.get("required", ()))
@@ -83,8 +124,11 @@ def _meaning(field: dict[str, Any]) -> str:
 def outputs() -> dict[Path, str]:
     """Every generated file with what it must contain."""
     pages = {
+        ROOT / "docs/fidelity.md": NOTE + fidelity.page(),
         ROOT / "docs/reference/api.md": api(),
         ROOT / "docs/reference/troubleshooting.md": troubleshooting(),
+        ROOT / "docs/reference/rbac.md": rbac(),
+        **{ROOT / "deploy/rbac" / name: text for name, text in rbac_files().items()},
     }
     for crd in yaml.safe_load_all(crd_yaml()):
         text = yaml.safe_dump(crd, sort_keys=False, width=120)

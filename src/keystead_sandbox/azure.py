@@ -1,5 +1,6 @@
 """The emulated Azure as one ASGI app: its services by host name, and the control API at any other host."""
 
+from joserfc.jwk import RSAKey
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keystead_sandbox.arm.routes import ArmApp
@@ -20,9 +21,10 @@ NAMES = (*(name for cloud in CLOUDS for name in cloud.names), "localhost", "127.
 class AzureApp:
     """The ASGI app."""
 
-    def __init__(self, world: World, fetch: Fetch) -> None:
+    def __init__(self, world: World, fetch: Fetch, key: RSAKey | None = None) -> None:
+        """*key* signs tokens; one is made when none is given."""
         self.world = world
-        self.authority = TokenAuthority(world)
+        self.authority = TokenAuthority(world, key)
         self._services: dict[ServiceName, ASGIApp] = {
             "entra": Traffic(world, "entra", entra_app(world, self.authority, fetch)),
             "arm": Traffic(world, "arm", ArmApp(world, self.authority)),

@@ -2,7 +2,8 @@
 
 - The environment file appears all at once when every port accepts, and goes with the process: who waits for it waits
   for nothing else.
-- Issuers' documents are read from loopback alone, unless the caller names a host.
+- Several may run at once; who names the same file as another takes its place, and neither removes the other's.
+- Issuers' documents are read from this machine alone, unless the caller names a host.
 - What cannot be used (seed, port, folder, authorities) is one line on standard error and exit code 2.
 """
 
@@ -12,32 +13,28 @@ import os
 import secrets
 import shlex
 import signal
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import aiohttp
 import typer
 
 from keystead_sandbox.azure import NAMES, AzureApp
 from keystead_sandbox.clock import ScaledClock
-from keystead_sandbox.entra.state import Fetch
+from keystead_sandbox.issuers import Hosts, Issuers, Unusable, fetcher, read_documents
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.proxy import Proxy
-from keystead_sandbox.resources import Application
+from keystead_sandbox.resources import Application, Subscription
 from keystead_sandbox.seeds import BadSeed, Seed, plant, read_seed
 from keystead_sandbox.server import Server
 from keystead_sandbox.world import World
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_FETCH_LIMIT = 5.0  # wall seconds for one document of an issuer
-_FETCH_BYTES = 1 << 20  # an issuer that sends more gets no further
+_TERRAFORM = {"AzureCloud": "public", "AzureChinaCloud": "china", "AzureUSGovernment": "usgovernment"}
 
 
-def azure(
+def azure(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command line
     env_file: Annotated[
         Path, typer.Option("--env-file", help="Appears, with export lines, once every port accepts.", dir_okay=False)
     ],
@@ -48,9 +45,17 @@ def azure(
     ] = 1.0,
     issuer_ca: Annotated[Path | None, typer.Option("--issuer-ca", help="Authorities of token issuers, PEM.")] = None,
     allow_issuer: Annotated[
-        list[str] | None, typer.Option("--allow-issuer", help="An issuer's host beyond loopback.")
+        list[str] | None,
+        typer.Option("--allow-issuer", help="A host, or HOST:PORT, of issuers beyond this machine. Repeatable."),
+    ] = None,
+    issuer_documents: Annotated[
+        Path | None,
+        typer.Option("--issuer-documents", help="JSON object of issuers' documents by URL, never fetched then."),
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every exchange here, as JSON lines.")] = None,
+    journal_keep: Annotated[
+        int, typer.Option("--journal-keep", help="How many exchanges to keep in memory, the newest.", min=1)
+    ] = 100_000,
 ) -> None:
     """Serve an emulated Azure: Entra, Resource Manager, Key Vault, behind a CONNECT proxy."""
     try:
@@ -59,44 +64,15 @@ def azure(
             env_file=in_a_folder(env_file.absolute()),
             port=port,
             rate=clock_rate,
-            issuers=Issuers(issuer_ca),
-            allowed=frozenset(host.lower() for host in allow_issuer or ()),
+            issuers=Issuers(issuer_ca, read_documents(issuer_documents)),
+            hosts=Hosts.read(allow_issuer or ()),
+            keep=journal_keep,
             journal=journal,
         )
         asyncio.run(_serve(options))
     except (BadSeed, Unusable) as error:
         typer.echo(f"keystead-sandbox azure: {error}", err=True)
         raise typer.Exit(2) from None
-
-
-class Unusable(Exception):
-    """An option that cannot be used as it was given; the text names the option and the cure."""
-
-
-class Issuers:
-    """Whom issuers' documents are believed from: the machine's authorities, and those of a file.
-
-    The file may appear after the start, since an issuer on this machine may come up beside the sandbox: it is read at
-    the first use. What is there at the start and holds no certificates is refused at once.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._context: ssl.SSLContext | None = None
-        if path is not None and path.exists():
-            try:
-                self.context()
-            except OSError as error:  # ssl.SSLError among them
-                raise Unusable(f"--issuer-ca: {path} holds no certificates in PEM. Name a file that does.") from error
-
-    def context(self) -> ssl.SSLContext:
-        """To verify issuers with. OSError when the file is still not there, or is none."""
-        if self._context is None:
-            context = ssl.create_default_context()
-            if self._path is not None:
-                context.load_verify_locations(cafile=self._path)
-            self._context = context
-        return self._context
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +84,8 @@ class Options:
     port: int
     rate: float
     issuers: Issuers
-    allowed: frozenset[str]
+    hosts: Hosts
+    keep: int
     journal: Path | None
 
     @property
@@ -117,9 +94,13 @@ class Options:
 
 
 def in_a_folder(path: Path) -> Path:
-    """*path* itself, if it can be written at all."""
+    """*path* itself, if it can be written at all; what a killed process left there is gone, so that nobody reads it."""
     if not path.parent.is_dir():
         raise Unusable(f"--env-file: the folder {path.parent} is not there. Make it first.")
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unusable(f"--env-file: {path} cannot be written: {error.strerror}. Name another.") from error
     return path
 
 
@@ -129,13 +110,14 @@ async def _serve(options: Options) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = ScaledClock(options.rate)
     async with contextlib.AsyncExitStack() as stack:
-        journal = _journal(clock, options.journal)
+        journal = _journal(clock, options)
         stack.callback(journal.close)
         world = plant(options.seed, clock, journal)
-        owner = _owner(world)
+        home = next(iter(world.subscriptions.values()))
+        owner = _owner(world, home)
         authority = Authority()
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-        app = AzureApp(world, fetcher(session, options.issuers, options.allowed))
+        app = AzureApp(world, fetcher(session, options.issuers, options.hosts))
         server = Server(app, port=options.port, tls=server_context(*authority.issue(NAMES)))
         try:
             tls_port = await server.start()
@@ -149,48 +131,68 @@ async def _serve(options: Options) -> None:
         imds = Server(app.imds)
         imds_port = await imds.start()
         stack.push_async_callback(imds.stop)
-        proxy = Proxy(journal, tls_port)
+        proxy = Proxy(journal, tls_port, world)
         proxy_port = await proxy.start()
         stack.push_async_callback(proxy.stop)
-        for path in (options.ca_file, options.env_file):
-            stack.callback(path.unlink, missing_ok=True)
-        _publish(options.ca_file, authority.ca_pem.decode())
         ports = {"proxy": proxy_port, "control": control_port, "imds": imds_port}
-        exports = _exports(world, owner, ports, options.ca_file)
-        _publish(options.env_file, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()))
+        exports = _exports(world, home, owner, ports, options.ca_file)
+        lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
+        for path, text in ((options.ca_file, authority.ca_pem.decode()), (options.env_file, lines)):
+            stack.callback(_withdraw, path, text)
+            _publish(path, text)
         await stop.wait()
 
 
-def _journal(clock: ScaledClock, path: Path | None) -> Journal:
+def _journal(clock: ScaledClock, options: Options) -> Journal:
     try:
-        return Journal(clock, path)
+        return Journal(clock, options.journal, options.keep)
     except OSError as error:
-        raise Unusable(f"--journal: {path} cannot be written: {error.strerror}.") from error
+        raise Unusable(f"--journal: {options.journal} cannot be written: {error.strerror}. Name another.") from error
 
 
-def _owner(world: World) -> Application:
-    """Somebody who may do everything on the subscription, and nothing in a vault's data."""
-    owner = world.add_application("sandbox-owner", secret=secrets.token_urlsafe(24))
+def _owner(world: World, home: Subscription) -> Application:
+    """Somebody who may do everything on the subscriptions of a tenant, and nothing in a vault's data."""
+    owner = world.add_application("sandbox-owner", secret=secrets.token_urlsafe(24), tenant_id=home.tenant_id)
     for subscription in world.subscriptions.values():
-        world.assign_role(owner.object_id, "Owner", f"/subscriptions/{subscription.id}")
+        if subscription.tenant_id == home.tenant_id:
+            world.assign_role(owner.object_id, "Owner", f"/subscriptions/{subscription.id}")
     return owner
 
 
-def _exports(world: World, owner: Application, ports: dict[str, int], ca_file: Path) -> dict[str, str]:
-    ca = str(ca_file)
-    return {
-        "HTTPS_PROXY": f"http://127.0.0.1:{ports['proxy']}",
-        "HTTP_PROXY": f"http://127.0.0.1:{ports['proxy']}",
-        "NO_PROXY": "127.0.0.1,localhost",
+def _exports(
+    world: World, home: Subscription, owner: Application, ports: dict[str, int], ca_file: Path
+) -> dict[str, str]:
+    """What a shell needs: names that Azure's clients read, and those that other clients read for the same."""
+    ca, proxy, tenant = str(ca_file), f"http://127.0.0.1:{ports['proxy']}", world.tenants[home.tenant_id]
+    here = "127.0.0.1,localhost,::1"
+    exports = {
+        "HTTPS_PROXY": proxy,
+        "HTTP_PROXY": proxy,
+        "NO_PROXY": here,
+        # Clients that know both spellings prefer this one; a shell may have had it for another proxy.
+        "https_proxy": proxy,
+        "http_proxy": proxy,
+        "no_proxy": here,
         "SSL_CERT_FILE": ca,
         "REQUESTS_CA_BUNDLE": ca,
-        "AZURE_TENANT_ID": next(iter(world.tenants)),
-        "AZURE_SUBSCRIPTION_ID": next(iter(world.subscriptions)),
+        "CURL_CA_BUNDLE": ca,
+        "NODE_EXTRA_CA_CERTS": ca,
+        "AZURE_TENANT_ID": tenant.id,
+        "AZURE_SUBSCRIPTION_ID": home.id,
         "AZURE_CLIENT_ID": owner.client_id,
         "AZURE_CLIENT_SECRET": owner.secret,
+        # Terraform's provider has names of its own.
+        "ARM_TENANT_ID": tenant.id,
+        "ARM_SUBSCRIPTION_ID": home.id,
+        "ARM_CLIENT_ID": owner.client_id,
+        "ARM_CLIENT_SECRET": owner.secret,
         "KEYSTEAD_SANDBOX_URL": f"http://127.0.0.1:{ports['control']}",
         "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{ports['imds']}",
     }
+    if tenant.cloud:
+        cloud = world.cloud_of(tenant.id)
+        exports |= {"AZURE_AUTHORITY_HOST": f"https://{cloud.login_host}", "ARM_ENVIRONMENT": _TERRAFORM[cloud.name]}
+    return exports
 
 
 def _publish(path: Path, text: str) -> None:
@@ -202,19 +204,8 @@ def _publish(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def fetcher(session: aiohttp.ClientSession, issuers: Issuers, allowed: frozenset[str]) -> Fetch:
-    """Reads issuers' documents over TLS, from loopback and from hosts that were named; from nowhere else."""
-
-    async def fetch(url: str) -> tuple[int, bytes]:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        if parts.scheme != "https" or (host not in _LOOPBACK and host not in allowed):
-            raise OSError(f"{host} is not an issuer that the sandbox may reach")
-        trust, timeout = issuers.context(), aiohttp.ClientTimeout(total=_FETCH_LIMIT)
-        try:
-            async with session.get(url, ssl=trust, timeout=timeout, allow_redirects=False) as response:
-                return response.status, await response.content.read(_FETCH_BYTES)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise OSError(f"{host} did not answer: {type(error).__name__}") from error
-
-    return fetch
+def _withdraw(path: Path, text: str) -> None:
+    """The file goes with the process, unless another one has put its own in its place."""
+    with contextlib.suppress(OSError):
+        if path.read_text() == text:
+            path.unlink()

@@ -8,9 +8,12 @@
 """
 
 import asyncio
+import contextlib
 import datetime
 import time
 from typing import Protocol
+
+_NO_TIME = 2e-6  # seconds; what is left of a sleep by rounding, and less than loops resolve
 
 
 class Clock(Protocol):
@@ -47,7 +50,7 @@ class ScaledClock:
         return self._passed + (time.monotonic() - self._started) * self.rate
 
     def set_rate(self, rate: float) -> None:
-        """From now on; what has passed stays, and whoever sleeps already sleeps on at the old rate."""
+        """From now on; what has passed stays. Who sleeps on this clock itself sleeps on at the old rate."""
         if rate <= 0:
             raise ValueError(f"a clock's rate must be above zero, not {rate}")
         self._passed, self._started = self.now(), time.monotonic()
@@ -89,41 +92,61 @@ class VirtualClock:
 class WorldClock:
     """The clock of one world: any other clock, which may also be advanced, and set back with the world's state.
 
-    Only durations move: instants stay the other clock's.
+    - Only durations move: instants stay the other clock's.
+    - Who sleeps has slept for what is skipped, and goes on at a new rate at once; a sleep that ends within a skip ends
+      with it.
+    - Who sleeps does not notice that the clock is set back: a write that is under way takes as long as it takes.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ahead = 0.0
+        self._skipped = 0.0
+        self._set_back = 0.0
+        self._moved = asyncio.Event()
 
     @property
     def rate(self) -> float:
         return self._clock.rate
 
     def now(self) -> float:
-        return self._clock.now() + self._ahead
+        return self._lived() - self._set_back
 
     def wall(self) -> datetime.datetime:
         return self._clock.wall()
 
     async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        until = self._lived() + max(0.0, seconds)
+        await self._clock.sleep(0)
+        while (left := until - self._lived()) > _NO_TIME:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._clock.to_wall_seconds(left)):
+                    await self._moved.wait()
 
     def to_wall_seconds(self, seconds: float) -> float:
         return self._clock.to_wall_seconds(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let sandbox *seconds* have passed; who sleeps is not woken."""
+        """Let sandbox *seconds* have passed."""
         if seconds < 0:
             raise ValueError(f"a clock does not go back, so not by {seconds} seconds")
-        self._ahead += seconds
+        self._skipped += seconds
+        self._wake()
 
     def set_back(self, now: float) -> None:
         """Make it *now* again, together with the state of then."""
-        self._ahead = now - self._clock.now()
+        self._set_back = self._lived() - now
 
     def set_rate(self, rate: float) -> None:
         """TypeError when the clock underneath has no rate of its own."""
         if not isinstance(self._clock, ScaledClock):
             raise TypeError("this clock's rate is not its own: it follows an event loop")
         self._clock.set_rate(rate)
+        self._wake()
+
+    def _lived(self) -> float:
+        """Sandbox seconds that never go back."""
+        return self._clock.now() + self._skipped
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()

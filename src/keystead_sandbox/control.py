@@ -23,6 +23,11 @@ from keystead_sandbox.world import World
 
 _TITLE = "Keystead sandbox: control"
 _VERSION = "1"
+_LONGEST_SKIP = 1e9  # seconds, some thirty years; beyond, a clock would lose its fractions
+_LONGEST_WAIT = 60.0  # seconds for which a reader of the journal may wait at a time
+_LONGEST_BODY = 1 << 20  # bytes
+_MOST_SNAPSHOTS = 100
+_DIGITS = 15  # of a number that anything here has
 
 
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +39,10 @@ class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sandbox seconds in one wall second, above 0."""
 
     def __post_init__(self) -> None:
-        if self.advance < 0:
-            raise ValueError("advance must be 0 or more: the clock does not go back")
+        if not 0 <= self.advance <= _LONGEST_SKIP:
+            raise ValueError(
+                f"advance must be 0 or more, as the clock does not go back, and at most {_LONGEST_SKIP:.0f}"
+            )
         if self.rate is not None and not 0 < self.rate <= 1000:  # noqa: PLR2004 - the command's own bound, with room
             raise ValueError("rate must be above 0 and at most 1000")
 
@@ -86,6 +93,7 @@ class _Operation:
     summary: str
     answer: Any
     body: Any = None
+    refusals: dict[int, str] = field(default_factory=dict)  # beside 400: when
     query: dict[str, tuple[str, str]] = field(default_factory=dict)  # name: JSON type, what it means
 
 
@@ -101,6 +109,10 @@ def control_app(world: World) -> Starlette:
 
     routes = [Route(each.path, _answering(each.handler), methods=[each.method]) for each in operations]
     return Starlette(routes=[*routes, Route("/openapi.json", openapi)], exception_handlers={HTTPException: _refused})
+
+
+_NO_FAULT = {404: "No fault in force has this number."}
+_NO_STATE = {404: "No remembered state has this number."}
 
 
 class _Control:
@@ -128,30 +140,51 @@ class _Control:
                     "caller": (text, "Only of this caller."),
                     "code": (text, "Only answered with this code, such as AADSTS700213."),
                     "status": (number, "Only answered with this HTTP status; 0 is no answer."),
+                    "wait": (
+                        "number",
+                        "When there is none yet, wait for one, for up to so many seconds of your own clock, at most 60.",
+                    ),
                 },
             ),
             _Operation("GET", "/state", self.state, "What exists, without secrets.", dict[str, Any]),
             _Operation("GET", "/rules", self.rules, "How strict and how slow this Azure is.", Rules),
+            _Operation("PATCH", "/rules", self.change_rules, "Change some of the rules, for what comes.", Rules, Rules),
             _Operation("GET", "/faults", self.faults, "The faults in force.", list[Standing]),
             _Operation("POST", "/faults", self.add_fault, "Put a fault in force.", Number, Fault),
             _Operation("DELETE", "/faults", self.clear_faults, "Lift all faults.", dict[str, Any]),
-            _Operation("DELETE", "/faults/{number}", self.remove_fault, "Lift one fault.", dict[str, Any]),
+            _Operation(
+                "DELETE", "/faults/{number}", self.remove_fault, "Lift one fault.", dict[str, Any], None, _NO_FAULT
+            ),
             _Operation("GET", "/clock", self.clock, "The sandbox's time.", Time),
             _Operation("POST", "/clock", self.set_clock, "Skip time, or change its rate.", Time, Advance),
             _Operation("GET", "/snapshot", self.snapshots, "The states that are remembered.", list[Snapshot]),
             _Operation("POST", "/snapshot", self.take, "Remember the state as it is now.", Snapshot),
-            _Operation("POST", "/restore", self.restore, "Go back to a remembered state.", Snapshot, Snapshot),
+            _Operation(
+                "DELETE",
+                "/snapshot/{number}",
+                self.forget,
+                "Forget a remembered state.",
+                dict[str, Any],
+                None,
+                _NO_STATE,
+            ),
+            _Operation(
+                "POST", "/restore", self.restore, "Go back to a remembered state.", Snapshot, Snapshot, _NO_STATE
+            ),
         ]
 
     async def journal(self, request: Request) -> list[Entry]:
         given = dict(request.query_params)
+        wait = _seconds(given.pop("wait", "0"))
         unknown = set(given) - set(Query.__struct_fields__)
         if unknown:
-            raise HTTPException(400, f"{min(unknown)!r} is no filter. Known: {', '.join(Query.__struct_fields__)}.")
+            known = ", ".join((*Query.__struct_fields__, "wait"))
+            raise HTTPException(400, f"{min(unknown)!r} is no filter. Known: {known}.")
         try:
-            return self._world.journal.find(msgspec.convert(given, Query, strict=False))
+            query = msgspec.convert(given, Query, strict=False)
         except (msgspec.ValidationError, ValueError) as error:
             raise HTTPException(400, str(error)) from None
+        return await self._world.journal.matching(query, wait)
 
     async def state(self, request: Request) -> dict[str, Any]:
         del request
@@ -159,6 +192,14 @@ class _Control:
 
     async def rules(self, request: Request) -> Rules:
         del request
+        return self._world.rules
+
+    async def change_rules(self, request: Request) -> Rules:
+        change = await _body(request, dict[str, Any])
+        try:
+            self._world.rules = msgspec.convert({**msgspec.to_builtins(self._world.rules), **change}, Rules)
+        except msgspec.ValidationError as error:
+            raise HTTPException(400, str(error)) from None
         return self._world.rules
 
     async def faults(self, request: Request) -> list[Standing]:
@@ -174,9 +215,8 @@ class _Control:
         return {}
 
     async def remove_fault(self, request: Request) -> dict[str, Any]:
-        number = str(request.path_params["number"])
-        if not number.isdecimal() or not self._world.faults.remove(int(number[:9])):
-            raise HTTPException(404, f"there is no fault {number} in force. GET /faults lists them.")
+        if not self._world.faults.remove(_number(request)):
+            raise HTTPException(404, "no fault in force has this number. GET /faults lists them.")
         return {}
 
     async def clock(self, request: Request) -> Time:
@@ -200,7 +240,14 @@ class _Control:
 
     async def take(self, request: Request) -> Snapshot:
         del request
+        if len(self._world.snapshots()) >= _MOST_SNAPSHOTS:
+            raise HTTPException(400, f"{_MOST_SNAPSHOTS} states are remembered. DELETE /snapshot/NUMBER forgets one.")
         return Snapshot(self._world.take_snapshot())
+
+    async def forget(self, request: Request) -> dict[str, Any]:
+        if not self._world.forget_snapshot(_number(request)):
+            raise HTTPException(404, "no remembered state has this number. GET /snapshot lists them.")
+        return {}
 
     async def restore(self, request: Request) -> Snapshot:
         wanted: Snapshot = await _body(request, Snapshot)
@@ -223,6 +270,7 @@ def description(operations: list[_Operation]) -> dict[str, Any]:
         answers: dict[str, Any] = {
             "200": _content("Done.", schema_of[repr(each.answer)]),
             "400": _content("Refused: it names what was wrong.", schema_of["problem"]),
+            **{str(status): _content(when, schema_of["problem"]) for status, when in each.refusals.items()},
         }
         described: dict[str, Any] = {
             "summary": each.summary,
@@ -270,10 +318,31 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request, kind: type[Any]) -> Any:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_BODY:
+            raise HTTPException(400, f"the body is longer than {_LONGEST_BODY} bytes")
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except msgspec.DecodeError as error:  # ValidationError among them
+        return msgspec.json.decode(bytes(body), type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValidationError among them
         raise HTTPException(400, str(error)) from None
+
+
+def _number(request: Request) -> int:
+    """The number in the path; 0, which nothing has, when it is none."""
+    given = str(request.path_params["number"])
+    return int(given) if given.isascii() and given.isdecimal() and len(given) <= _DIGITS else 0
+
+
+def _seconds(given: str) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise HTTPException(400, f"wait: must be a number of seconds from 0 to {_LONGEST_WAIT:.0f}")
+    return seconds
 
 
 def _json(value: Any) -> Response:

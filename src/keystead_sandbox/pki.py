@@ -24,7 +24,7 @@ _SKEW = datetime.timedelta(hours=1)
 
 
 class Authority:
-    """Issues server certificates that only the sandbox's own clients trust."""
+    """Issues certificates that only the sandbox's own servers and clients trust."""
 
     def __init__(self, name: str = "Keystead sandbox", clock: Clock | None = None) -> None:
         self._clock = clock or ScaledClock()
@@ -48,19 +48,37 @@ class Authority:
             raise ValueError("a server certificate needs at least one name")
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-        certificate = (
+        return self._leaf(subject, key, ExtendedKeyUsageOID.SERVER_AUTH, names)
+
+    def issue_client(self, user: str, groups: Sequence[str] = ()) -> tuple[bytes, bytes]:
+        """Certificate and key, both PEM, by which Kubernetes knows *user* and *groups* (common name, organisations)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        organisations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        subject = x509.Name([*organisations, x509.NameAttribute(NameOID.COMMON_NAME, user)])
+        return self._leaf(subject, key, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def _leaf(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        usage: x509.ObjectIdentifier,
+        names: Sequence[str] = (),
+    ) -> tuple[bytes, bytes]:
+        builder = (
             self._builder(subject, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(sign_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             # Python 3.13 verifies strictly by default and refuses a leaf without it (RFC 5280 §4.2.1.1).
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
             )
-            .sign(self._key, hashes.SHA256())
         )
+        if names:
+            alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+            builder = builder.add_extension(alternatives, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

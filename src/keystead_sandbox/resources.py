@@ -6,13 +6,17 @@ out of every repr.
 
 import datetime
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from keystead_sandbox.clouds import Cloud
-from keystead_sandbox.roles import Role, role_named
 
 AUDIENCE = "api://AzureADTokenExchange"
+
+
+_MOST = 1e12  # of anything that a rule counts or measures
+_RATES = ("_refill", "_writes", "_gets", "_lists", "_deletes", "_factor", "page_size", "burst")
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -33,20 +37,42 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     get_refill: float = 0.5
     list_capacity: float = 2.0
     list_refill: float = 0.25
+    delete_capacity: float = 2.0
+    delete_refill: float = 0.25
     subscription_writes: float = 2.0
     subscription_gets: float = 10.0
     subscription_lists: float = 5.0
+    subscription_deletes: float = 2.0
     tenant_writes: float = 10.0
     tenant_gets: float = 30.0
     tenant_lists: float = 15.0
+    tenant_deletes: float = 10.0
     burst: float = 2.0  # capacity of a subscription's or tenant's bucket, in seconds of its rate
-    identity_visible: float = 0.0  # until the directory knows a new identity's principal
-    role_delay: float = 0.0
+    identity_visible: float = 10.0  # until the directory knows the principal of an identity made over the API
+    role_delay: float = 60.0  # until a role given or taken over the API has its effect; Azure promises ten minutes
+    group_delete: float = 15.0  # from a group's DELETE until it is gone
+    assignment_limit: int = 4000  # role assignments in a subscription
     vault_capacity: float = 4000.0  # transactions of one vault
     vault_refill: float = 400.0
+    vault_set_capacity: float = 300.0  # writes of secrets in one vault
+    vault_set_refill: float = 30.0
+    vault_create_capacity: float = 20.0  # keys and certificates made in one vault
+    vault_create_refill: float = 2.0
+    vault_region_factor: float = 5.0  # a subscription's vaults in one region, in transactions of one vault
     page_size: int = 100
     combined_refusals: bool = False  # 70021 in place of 700211, 700212 and 700213, as Entra answered until 2023
     token_lifetime: float = 86400.0  # wall seconds
+
+    def __post_init__(self) -> None:
+        for field_name, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, field_name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            # Written so that not-a-number fails too.
+            if not 0 <= value <= _MOST:
+                raise ValueError(f"{name}: must be from 0 to {_MOST:.0f}")
+            if value == 0 and field_name.endswith(_RATES):
+                raise ValueError(f"{name}: must be above 0, or nothing would ever pass")
 
 
 @dataclass(slots=True)
@@ -57,6 +83,8 @@ class Tenant:
     name: str
     #: The one cloud that the tenant is in; in all of them when empty (see :mod:`keystead_sandbox.clouds`).
     cloud: str = ""
+    #: Names that it may be asked for by, beside its id, in lower case.
+    domains: tuple[str, ...] = ()
     #: Whether federated credentials may be used at all, and of which issuers (of any when None).
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None
@@ -82,6 +110,9 @@ class ResourceGroup:
     subscription_id: str
     name: str
     location: str
+    tags: dict[str, str] = field(default_factory=dict)
+    #: When a deletion under way will be through (sandbox seconds).
+    gone_at: float | None = None
 
     @property
     def id(self) -> str:
@@ -145,8 +176,8 @@ class Identity:
     deleted: list[tuple[Credential, float]] = field(default_factory=list)
     #: Whether the metadata service of the sandbox's one machine gives tokens for it.
     attached: bool = True
-    #: Extra properties of an identity body that the service echoes (``isolationScope``).
-    properties: dict[str, str] = field(default_factory=dict)
+    #: Extra properties of an identity body that the service echoes (``isolationScope``, ``assignmentRestrictions``).
+    properties: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subscription_id(self) -> str:
@@ -157,41 +188,119 @@ class Identity:
         return self.resource_id.split("/")[4]
 
 
-@dataclass(slots=True)
-class SecretVersion:
-    """One version of a secret."""
+@dataclass(slots=True, kw_only=True)
+class Version:
+    """What the versions of secrets, keys and certificates have in common."""
 
     version: str
-    value: str = field(repr=False)
     created: datetime.datetime
     updated: datetime.datetime
     enabled: bool = True
-    content_type: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     not_before: datetime.datetime | None = None
     expires: datetime.datetime | None = None
 
 
-@dataclass(slots=True)
-class DeletedSecret:
-    """A soft-deleted secret's versions, until it is recovered or purged."""
+@dataclass(slots=True, kw_only=True)
+class SecretVersion(Version):
+    """One version of a secret."""
 
-    versions: list[SecretVersion]
+    value: str = field(repr=False)
+    content_type: str = ""
+    #: Whether it holds the certificate of the same name.
+    managed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyVersion(Version):
+    """One version of a key; ``private`` is PKCS #8 in DER, also for a key said to be in an HSM."""
+
+    private: bytes = field(repr=False)
+    kty: str
+    operations: tuple[str, ...]
+    exportable: bool = False
+    #: The body of a release policy, as the client gave it.
+    release_policy: dict[str, Any] = field(default_factory=dict)
+    #: Whether it is that of the certificate of the same name.
+    managed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class CertificateVersion(Version):
+    """One version of a certificate: chain in DER, its own first; none while a signature is waited for."""
+
+    chain: tuple[bytes, ...] = ()
+
+
+V = TypeVar("V", bound=Version)
+
+
+@dataclass(slots=True)
+class Deleted(Generic[V]):
+    """The versions of what is soft-deleted, until it is recovered or purged."""
+
+    versions: list[V]
     deleted: datetime.datetime
 
 
 @dataclass(slots=True)
+class Pending:
+    """The last creation of a certificate's version, done or not."""
+
+    version: str
+    issuer: str
+    request: bytes
+    request_id: str
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """What one principal may do in a vault that goes by access policies; permissions in lower case."""
+
+    object_id: str
+    tenant_id: str
+    application_id: str = ""
+    secrets: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
 class Vault:
-    """A vault under Azure RBAC; secrets by lower-cased name, newest version last."""
+    """A vault, under Azure RBAC or access policies; what it holds by lower-cased name, newest version last."""
 
     name: str
     resource_id: str
     tenant_id: str
     location: str
     secrets: dict[str, list[SecretVersion]] = field(default_factory=dict)
-    deleted: dict[str, DeletedSecret] = field(default_factory=dict)
-    #: A secret's name as it was first written, by its lower-cased name.
-    spelling: dict[str, str] = field(default_factory=dict)
+    deleted: dict[str, Deleted[SecretVersion]] = field(default_factory=dict)
+    #: A name as it was first written, by its kind (``secrets``, ``keys``, ``certificates``) and itself in lower case.
+    spelling: dict[tuple[str, str], str] = field(default_factory=dict)
+    rbac: bool = True
+    access_policies: list[AccessPolicy] = field(default_factory=list)
+    public_network: str = "Enabled"
+    tags: dict[str, str] = field(default_factory=dict)
+    sku: str = "standard"
+    retention_days: int = 90
+    purge_protection: bool = False
+    #: When the vault itself was deleted; it is then in ``World.deleted_vaults`` and no longer reached.
+    deleted_on: datetime.datetime | None = None
+    #: Settings that Resource Manager echoes: ``enabledFor…``, ``networkAcls``; the vault's firewall reads the last.
+    settings: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, list[KeyVersion]] = field(default_factory=dict)
+    deleted_keys: dict[str, Deleted[KeyVersion]] = field(default_factory=dict)
+    #: Rotation policies by a key's lower-cased name, as they are answered.
+    rotation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificates: dict[str, list[CertificateVersion]] = field(default_factory=dict)
+    deleted_certificates: dict[str, Deleted[CertificateVersion]] = field(default_factory=dict)
+    #: Policies and creations by a certificate's lower-cased name; policies as they are answered.
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    contacts: list[dict[str, str]] = field(default_factory=list)
+    #: Certificate issuers by lower-cased name, as they are answered.
+    issuers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -205,10 +314,13 @@ class RoleAssignment:
     created_at: float
     principal_type: str = "ServicePrincipal"
     deleted_at: float | None = None
-
-    @property
-    def role(self) -> Role | None:
-        return role_named(self.role_definition_id)
+    condition: str = ""
+    condition_version: str = ""
+    description: str = ""
+    delegated_identity: str = ""
+    created_by: str = ""
+    created_on: datetime.datetime | None = None
+    updated_on: datetime.datetime | None = None
 
 
 @dataclass(slots=True)

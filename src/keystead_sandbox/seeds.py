@@ -5,6 +5,7 @@
 - A secret's value is never part of a complaint.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +18,23 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Meta
 
 from keystead_sandbox.clock import Clock
+from keystead_sandbox.faults import Fault
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import Rules
 from keystead_sandbox.roles import ROLES, role_named
+from keystead_sandbox.seed_governance import (
+    CustomRoleSeed,
+    LockSeed,
+    PolicySeed,
+    UnregisteredSeed,
+    condition_problem,
+    plant_lock,
+    plant_policy,
+    plant_role,
+    policy_problems,
+    role_problems,
+)
+from keystead_sandbox.vault_seeds import VaultSeed, plant_vault, vault_problems
 from keystead_sandbox.world import World
 
 DEFAULT_GROUP = "sandbox"  # made where a seed names none
@@ -30,10 +45,6 @@ IdentityId = Annotated[
     Meta(
         pattern=f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[a-zA-Z0-9][a-zA-Z0-9_-]{{2,127}}\\Z"
     ),
-]
-VaultId = Annotated[
-    str,
-    Meta(pattern=f"{_GROUP}/providers/Microsoft.KeyVault/vaults/[a-zA-Z](?!.*--)[a-zA-Z0-9-]{{1,22}}[a-zA-Z0-9]\\Z"),
 ]
 
 
@@ -47,6 +58,7 @@ class TenantSeed(_Part):
     id: str
     name: str = "sandbox"
     cloud: Literal["", "AzureCloud", "AzureChinaCloud", "AzureUSGovernment"] = ""
+    domains: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z")], ...] = ()
     federation: bool = True
     allowed_issuers: tuple[str, ...] | None = None
 
@@ -93,20 +105,13 @@ class IdentitySeed(_Part):
     credentials: list[CredentialSeed] = []
 
 
-class VaultSeed(_Part):
-    """A vault and its secrets."""
-
-    id: VaultId
-    location: str = "westeurope"
-    secrets: dict[str, str] = {}
-
-
 class AssignmentSeed(_Part):
     """A role; *principal* is a client id, an object id, or the id of an identity above."""
 
     principal: str
     role: str
     scope: str
+    condition: str = ""
 
 
 class Seed(_Part):
@@ -119,7 +124,12 @@ class Seed(_Part):
     applications: list[ApplicationSeed] = []
     identities: list[IdentitySeed] = []
     vaults: list[VaultSeed] = []
+    custom_roles: list[CustomRoleSeed] = []
     role_assignments: list[AssignmentSeed] = []
+    locks: list[LockSeed] = []
+    policies: list[PolicySeed] = []
+    unregistered_providers: list[UnregisteredSeed] = []
+    faults: list[Fault] = []
 
 
 class BadSeed(ValueError):
@@ -144,9 +154,13 @@ def read_seed(path: Path) -> Seed:
         raise BadSeed("", f"{path}:{line}: is not YAML: {error.problem}. Correct the line.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadSeed("", f"{path}: is not text in YAML. Name a YAML file.") from error
+    except (ValueError, RecursionError, OverflowError) as error:  # the loader's own: a date that is none, too deep
+        raise BadSeed("", f"{path}: holds what YAML cannot mean: {error}. Correct or remove it.") from error
     try:
-        seed = msgspec.convert(loaded or {}, Seed)
+        seed = msgspec.convert({} if loaded is None else loaded, Seed)
         check(seed)
+    except (RecursionError, OverflowError) as error:
+        raise BadSeed("", f"{path}: is too deep, or contains itself. Write it out plainly.") from error
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `")
         place = place.removesuffix("`")
@@ -171,6 +185,7 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for tenant in seed.tenants:
         made = world.add_tenant(tenant.id, tenant.name, tenant.cloud)
         made.federation, made.allowed_issuers = tenant.federation, tenant.allowed_issuers
+        made.domains = tuple(domain.lower() for domain in tenant.domains)
     if not world.tenants:
         world.add_tenant()
     for subscription in seed.subscriptions:
@@ -189,10 +204,26 @@ def plant(seed: Seed, clock: Clock, journal: Journal) -> World:
     for identity in seed.identities:
         _plant_identity(world, identity)
     for vault in seed.vaults:
-        _plant_vault(world, vault)
-    for assignment in seed.role_assignments:
-        world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
+        plant_vault(world, vault, functools.partial(_principal, world))
+    _govern(world, seed)
+    for fault in seed.faults:
+        world.faults.add(fault)
     return world
+
+
+def _govern(world: World, seed: Seed) -> None:
+    for role in seed.custom_roles:
+        plant_role(world, role)
+    for assignment in seed.role_assignments:
+        made = world.assign_role(_principal(world, assignment.principal), assignment.role, assignment.scope)
+        if assignment.condition:
+            made.condition, made.condition_version = assignment.condition, "2.0"
+    for lock in seed.locks:
+        plant_lock(world, lock)
+    for policy in seed.policies:
+        plant_policy(world, policy)
+    for missing in seed.unregistered_providers:
+        world.unregistered.add((missing.subscription.lower(), missing.namespace.lower()))
 
 
 def _plant_identity(world: World, given: IdentitySeed) -> None:
@@ -205,15 +236,9 @@ def _plant_identity(world: World, given: IdentitySeed) -> None:
         world.add_credential(identity, credential.name, credential.issuer, credential.subject)
 
 
-def _plant_vault(world: World, given: VaultSeed) -> None:
-    parts = given.id.split("/")
-    vault = world.add_vault(parts[8], parts[4], location=given.location, subscription_id=parts[2])
-    for name, value in given.secrets.items():
-        world.set_secret(vault, name, value)
-
-
 def _principal(world: World, given: str) -> str:
-    identity, application = world.identity(given), world.applications.get(given.lower())
+    identity = world.identity(given) or world.identities_by_client.get(given.lower())
+    application = world.applications.get(given.lower())
     if identity is not None:
         return identity.principal_id
     return application.object_id if application is not None else given
@@ -254,18 +279,30 @@ def _problems(seed: Seed) -> Iterator[tuple[str, str]]:
             if thing.id.lower() in seen:
                 yield place, f"{thing.id} is there twice. Remove one."
             seen.add(thing.id.lower())
+    yield from role_problems(seed.custom_roles, tenants)
+    for number, vault in enumerate(seed.vaults):
+        yield from vault_problems(f"$.vaults[{number}]", vault, {each.id.lower() for each in seed.identities})
     yield from _assignment_problems(seed)
+    yield from policy_problems(seed.policies)
+    for number, missing in enumerate(seed.unregistered_providers):
+        if missing.subscription.lower() not in subscriptions:
+            place = f"$.unregisteredProviders[{number}].subscription"
+            yield place, f"{missing.subscription} is not in subscriptions. Add it there."
 
 
 def _assignment_problems(seed: Seed) -> Iterator[tuple[str, str]]:
     known = {identity.id.lower() for identity in seed.identities}
+    custom = {name.lower() for role in seed.custom_roles for name in (role.name, role.id) if name}
     for number, assignment in enumerate(seed.role_assignments):
         place = f"$.roleAssignments[{number}]"
         if assignment.principal.startswith("/") and assignment.principal.lower() not in known:
             yield f"{place}.principal", f"{assignment.principal} is not in identities. Add it there."
-        if role_named(assignment.role) is None:
-            roles = ", ".join(role.name for role in ROLES)
+        if role_named(assignment.role) is None and assignment.role.lower() not in custom:
+            roles = ", ".join([*(role.name for role in ROLES), *(role.name for role in seed.custom_roles)])
             yield f"{place}.role", f"{assignment.role!r} is not a role that the sandbox knows. Use one of: {roles}."
+        problem = condition_problem(assignment.condition) if assignment.condition else ""
+        if problem:
+            yield f"{place}.condition", problem
 
 
 def _explained(problem: str, place: str) -> str:
@@ -273,7 +310,7 @@ def _explained(problem: str, place: str) -> str:
     part = re.match(r"\$\.(\w+)", place)
     name = part[1] if part else ""
     if "matching regex" in problem:
-        return f"is not {_IDS[name]}"
+        return f"is not {_IDS.get(name, _SCOPE if place.endswith('cope') or 'copes' in place else _TEXT)}"
     return f"{problem}. Known fields: {', '.join(_names(_KINDS.get(name, Seed)))}."
 
 
@@ -311,12 +348,16 @@ def _below(node: yaml.Node | None, key: str, index: str) -> tuple[int, yaml.Node
 
 
 _IDS = {
+    "tenants": "a domain, such as contoso.onmicrosoft.com",
+    "faults": "a percentile from 0 to 100, as text",
     "resourceGroups": "the id of a resource group: /subscriptions/GUID/resourceGroups/NAME",
     "identities": "the id of an identity: "
     "/subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME",
     "vaults": "the id of a vault: /subscriptions/GUID/resourceGroups/NAME/providers/Microsoft.KeyVault/vaults/NAME, "
     "3 to 24 letters, digits and hyphens",
 }
+_SCOPE = "a scope: /subscriptions/GUID, and what is below it"
+_TEXT = "what may stand there: an id is a GUID, a name has 1 to 64 letters, digits, dots, hyphens and underscores"
 _KINDS: dict[str, type[msgspec.Struct]] = {
     "rules": Rules,
     "tenants": TenantSeed,
@@ -325,5 +366,10 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     "applications": ApplicationSeed,
     "identities": IdentitySeed,
     "vaults": VaultSeed,
+    "customRoles": CustomRoleSeed,
     "roleAssignments": AssignmentSeed,
+    "locks": LockSeed,
+    "policies": PolicySeed,
+    "unregisteredProviders": UnregisteredSeed,
+    "faults": Fault,
 }

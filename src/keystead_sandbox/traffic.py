@@ -7,18 +7,19 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keystead_sandbox.faults import Effect, Fault
+from keystead_sandbox.faults import NO_HIT, Effect, Fault, Hit
 from keystead_sandbox.journal import Service
 from keystead_sandbox.server import ABORT
 from keystead_sandbox.world import World
 
-_HALF = (Effect.HALF_WRITE, Effect.LOST_ANSWER)
+_HALF = (Effect.HALF_WRITE, Effect.LOST_ANSWER, Effect.TRUNCATE)
 
 
 class Traffic:
@@ -33,20 +34,21 @@ class Traffic:
         world, began, host = self._world, self._world.clock.now(), host_of(scope)
         scope = {**scope, "state": {**scope.get("state", {}), "note": {}}}
         status = 0
+        hit = world.faults.match(self._service, scope["method"], host, scope["path"])
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), (b"date", _date(world))]}
+                headers = _overridden([*message.get("headers", ()), (b"date", _date(world))], hit.headers)
+                message = {**message, "headers": headers}
             await send(message)
 
-        fault = world.faults.match(self._service, scope["method"], host, scope["path"])
         try:
-            if fault is None:
+            if hit is NO_HIT:
                 await self._app(scope, receive, sending)
             else:
-                await self._suffer(fault, scope, receive, sending)
+                await self._suffer(hit, scope, receive, sending)
         finally:
             told: dict[str, Any] = scope["state"]["note"]
             world.journal.record(
@@ -56,31 +58,61 @@ class Traffic:
                 path=scope["path"],
                 query=scope["query_string"].decode("latin-1"),
                 status=status,
-                code=_code(told, fault),
+                code=_code(told, hit.fault),
                 caller=str(told.get("caller", "")),
                 seconds=world.clock.now() - began,
-                detail={**(told.get("detail") or {}), **({"fault": str(fault.effect)} if fault is not None else {})},
+                detail={**(told.get("detail") or {}), **({"fault": hit.effect} if hit.effect else {})},
             )
 
-    async def _suffer(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._world.clock.sleep(self._world.faults.wait(fault))
-        if fault.effect is Effect.DELAY:
+    async def _suffer(self, hit: Hit, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._world.clock.sleep(hit.wait)
+        fault = hit.fault
+        if fault is None:
             await self._app(scope, receive, send)
             return
-        if fault.effect in _HALF:
-            await self._app(scope, receive, _swallow)
         if fault.effect is Effect.HANG:
             await _until_gone(receive)
-        elif fault.effect in (Effect.RESET, Effect.LOST_ANSWER):
+            return
+        kept: list[Message] = []
+        if fault.effect in _HALF:
+
+            async def keep(message: Message) -> None:
+                kept.append(message)
+
+            await self._app(scope, receive, keep)
+        if fault.effect is Effect.TRUNCATE:
+            await _half_of(kept, send)
+        if fault.effect in (Effect.RESET, Effect.LOST_ANSWER, Effect.TRUNCATE):
             await _drop(scope, receive)
         else:
             await self._error(fault)(scope, receive, send)
 
-    def _error(self, fault: Fault) -> JSONResponse:
+    def _error(self, fault: Fault) -> Response:
         headers = {}
         if fault.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self._world.clock.to_wall_seconds(fault.retry_after))))
+        if fault.body is not None:
+            return Response(fault.body, status_code=fault.status, headers=headers, media_type="text/html")
         return JSONResponse(_body(self._service, fault), status_code=fault.status, headers=headers)
+
+
+def _overridden(
+    headers: list[tuple[bytes, bytes]], override: Mapping[str, str | None]
+) -> list[tuple[bytes, bytes]]:  # fmt: skip
+    if not override:
+        return headers
+    named = {name.lower().encode() for name in override}
+    kept = [(name, value) for name, value in headers if name.lower() not in named]
+    return [*kept, *((name.encode(), value.encode()) for name, value in override.items() if value is not None)]
+
+
+async def _half_of(messages: list[Message], send: Send) -> None:
+    """The head of an answer, which promises all of it, and the first half of its body."""
+    for message in messages:
+        if message["type"] == "http.response.start":
+            await send(message)
+    body = b"".join(message.get("body", b"") for message in messages)
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
 
 
 def host_of(scope: Scope) -> str:
@@ -106,10 +138,6 @@ def _body(service: Service, fault: Fault) -> dict[str, Any]:
         return {"error": fault.code, "error_description": fault.message}
     error = "temporarily_unavailable" if fault.status >= 500 else "invalid_request"  # noqa: PLR2004 - server errors
     return {"error": error, "error_description": f"{fault.code}: {fault.message}", "error_codes": [int(digits)]}
-
-
-async def _swallow(message: Message) -> None:
-    """The answer is lost; the effect is not."""
 
 
 async def _drop(scope: Scope, receive: Receive) -> None:

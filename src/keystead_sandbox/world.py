@@ -4,7 +4,8 @@
   issuer, a subject and an audience are kept byte for byte, since Entra matches them so.
 - All durations are sandbox seconds (``Clock.now``) and all instants that a client sees are wall time.
 - :meth:`World.may` is the only authorisation there is; a role takes effect, and stops to, ``role_delay`` later.
-- Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones.
+- Ids are derived from a counter, so that a seed gives the same ids each time and a re-created identity new ones. The
+  counter outlasts a restored snapshot: what was made in a state that was left never shares an id with what comes.
 """
 
 import copy
@@ -16,7 +17,9 @@ from typing import Any
 from keystead_sandbox.buckets import Buckets
 from keystead_sandbox.clock import Clock, WorldClock
 from keystead_sandbox.clouds import Cloud, cloud_named
+from keystead_sandbox.conditions import holds
 from keystead_sandbox.faults import Faults
+from keystead_sandbox.governance import Lock, PolicyAssignment, PolicyDefinition
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.resources import (
     AUDIENCE,
@@ -32,11 +35,11 @@ from keystead_sandbox.resources import (
     Tenant,
     Vault,
 )
-from keystead_sandbox.roles import role_named
+from keystead_sandbox.roles import Role, role_named
 
 _IDS = uuid.UUID("5b0a3c1e-6f6e-4f0e-9a63-8f2d8a1f7c11")  # any fixed namespace
 #: What outlasts a restored snapshot.
-_LASTING = frozenset({"clock", "journal", "_snapshots"})
+_LASTING = frozenset({"clock", "journal", "_snapshots", "_numbers", "_taken"})
 
 
 class World:
@@ -56,9 +59,19 @@ class World:
         self.identities_by_client: dict[str, Identity] = {}
         self.applications: dict[str, Application] = {}
         self.vaults: dict[str, Vault] = {}
+        self.deleted_vaults: dict[str, Vault] = {}
         self.assignments: dict[str, RoleAssignment] = {}
+        self.custom_roles: dict[str, Role] = {}
+        self.locks: dict[str, Lock] = {}
+        self.policies: dict[str, PolicyAssignment] = {}
+        self.policy_definitions: dict[str, PolicyDefinition] = {}
+        #: Subscriptions and, in lower case, the provider namespaces that they are not registered for.
+        self.unregistered: set[tuple[str, str]] = set()
+        #: Long operations that clients poll, by their token: subscription, and when each is through.
+        self.operations: dict[str, tuple[str, float]] = {}
         self._retired: list[RoleAssignment] = []
         self._numbers = 0
+        self._taken = 0
         self._snapshots: dict[int, tuple[float, dict[str, Any]]] = {}
 
     def new_id(self, kind: str) -> str:
@@ -71,9 +84,14 @@ class World:
     def take_snapshot(self) -> int:
         """Remember everything as it is now, in memory; the number to restore it by."""
         state = {name: value for name, value in vars(self).items() if name not in _LASTING}
-        number = len(self._snapshots) + 1
+        self._taken += 1
+        number = self._taken
         self._snapshots[number] = (self.clock.now(), copy.deepcopy(state, {id(self.clock): self.clock}))
         return number
+
+    def forget_snapshot(self, number: int) -> bool:
+        """Drop a remembered state; whether it was there."""
+        return self._snapshots.pop(number, None) is not None
 
     def snapshots(self) -> list[int]:
         """The snapshots there are."""
@@ -85,7 +103,9 @@ class World:
         A write that is under way when this happens is carried out in the state that was left.
         """
         now, state = self._snapshots[number]
+        left = self.faults
         vars(self).update(copy.deepcopy(state, {id(self.clock): self.clock}))
+        self.faults.number_after(left)
         self.clock.set_back(now)
 
     # Looking -----------------------------------------------------------------------------------------------------
@@ -114,17 +134,40 @@ class World:
             for identity in self.identities.values()
         )
 
-    def may(self, principal_id: str, action: str, scope: str, *, data: bool = False) -> bool:
-        """Whether a role of *principal_id*, at *scope* or above, in effect now, allows *action*."""
+    def role(self, name_or_id: str, tenant_id: str = "") -> Role | None:
+        """The role of this name, GUID or definition id: built in, or made (in *tenant_id*, when that matters)."""
+        wanted = name_or_id.lower()
+        custom = self.custom_roles.get(wanted.rpartition("/")[2]) or next(
+            (role for role in self.custom_roles.values() if role.name.lower() == wanted), None
+        )
+        if custom is not None and tenant_id in ("", custom.tenant_id):
+            return custom
+        return role_named(name_or_id)
+
+    def may(
+        self,
+        principal_id: str,
+        action: str,
+        scope: str,
+        *,
+        data: bool = False,
+        attributes: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether a role of *principal_id*, at *scope* or above, in effect now, allows *action*.
+
+        *attributes* are what the conditions of roles and assignments look at (:mod:`keystead_sandbox.conditions`).
+        """
         now, delay, wanted = self.clock.now(), self.rules.role_delay, _path(scope)
         for assignment in itertools.chain(self.assignments.values(), self._retired):
             if assignment.principal_id != principal_id.lower():
                 continue
             ended = assignment.deleted_at is not None and assignment.deleted_at + delay <= now
-            role = assignment.role
-            if ended or assignment.created_at + delay > now or role is None:
+            if ended or assignment.created_at + delay > now or not _covers(_path(assignment.scope), wanted):
                 continue
-            if _covers(_path(assignment.scope), wanted) and role.allows(action, data=data):
+            role = self.role(assignment.role_definition_id)
+            if role is None or not role.allows(action, data=data, attributes=attributes):
+                continue
+            if not assignment.condition or holds(assignment.condition, action, attributes or {}):
                 return True
         return False
 
@@ -169,8 +212,9 @@ class World:
         subscription_id: str = "",
         client_id: str = "",
         tags: Mapping[str, str] | None = None,
+        new: bool = False,
     ) -> Identity:
-        """A user-assigned identity; its group is made when it is missing."""
+        """A user-assigned identity, which the directory knows already unless it is *new*; its group is made if missing."""
         subscription = subscription_id.lower() or self._first_subscription()
         self.add_group(group, location, subscription)
         # ARM answers these ids with ``resourcegroups`` in lower case (recorded traffic in azure-service-operator).
@@ -182,7 +226,7 @@ class World:
             client_id=(client_id or self.new_id("client")).lower(),
             principal_id=self.new_id("principal"),
             tenant_id=self.subscriptions[subscription].tenant_id,
-            created_at=self.clock.now(),
+            created_at=self.clock.now() - (0.0 if new else self.rules.identity_visible),
             tags=dict(tags or {}),
         )
         self.identities[identity.resource_id.lower()] = identity
@@ -218,29 +262,32 @@ class World:
         """A new version of a secret, enabled and without limits of time."""
         now = self.clock.wall()
         version = SecretVersion(version=uuid.UUID(self.new_id("secret")).hex, value=value, created=now, updated=now)
-        vault.spelling.setdefault(name.lower(), name)
+        vault.spelling.setdefault(("secrets", name.lower()), name)
         vault.secrets.setdefault(name.lower(), []).append(version)
         return version
 
-    def assign_role(self, principal_id: str, role_name: str, scope: str, *, assignment: str = "") -> RoleAssignment:
-        """Give a built-in role, by name, GUID or definition id."""
-        role = role_named(role_name)
+    def assign_role(
+        self, principal_id: str, role_name: str, scope: str, *, assignment: str = "", new: bool = False
+    ) -> RoleAssignment:
+        """Give a role, by name, GUID or definition id; in effect at once unless it is *new*."""
+        role = self.role(role_name)
         if role is None:
-            raise ValueError(f"{role_name!r} is not a built-in role that the sandbox knows")
+            raise ValueError(f"{role_name!r} is not a role that the sandbox knows")
         made = RoleAssignment(
             id=f"{_trimmed(scope)}/providers/Microsoft.Authorization/roleAssignments/"
             f"{assignment or self.new_id('assignment')}",
             scope=_trimmed(scope),
             role_definition_id=role.id,
             principal_id=principal_id.lower(),
-            created_at=self.clock.now(),
+            created_at=self.clock.now() - (0.0 if new else self.rules.role_delay),
+            created_on=self.clock.wall(),
         )
         self.assignments[made.id.lower()] = made
         return made
 
-    def remove_assignment(self, assignment: RoleAssignment) -> None:
-        """Take a role away; it stays in effect for ``role_delay``."""
-        if self.assignments.pop(assignment.id.lower(), None) is not None:
+    def remove_assignment(self, assignment: RoleAssignment, *, at_once: bool = True) -> None:
+        """Take a role away; unless *at_once* it stays in effect for ``role_delay``."""
+        if self.assignments.pop(assignment.id.lower(), None) is not None and not at_once:
             assignment.deleted_at = self.clock.now()
             self._retired.append(assignment)
 

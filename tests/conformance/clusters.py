@@ -1,10 +1,6 @@
-"""The cluster that the suite is played on: one for a whole run.
+"""Clusters that the suite is played on, with the users ``admin`` (in ``system:masters``), ``dev`` and ``ops``."""
 
-The environment variable ``KEYSTEAD_TEST_CLUSTER`` chooses it: ``embedded`` (when it is not set), or the path of a
-kubeconfig with the contexts ``admin`` (in ``system:masters``), ``dev`` (in ``devs``) and ``ops`` (in ``operators``).
-"""
-
-import os
+import base64
 import signal
 import ssl
 import subprocess
@@ -19,14 +15,7 @@ import yaml
 from conformance.cases import HERE
 from conformance.player import Player
 
-EMBEDDED = "embedded"
-VARIABLE = "KEYSTEAD_TEST_CLUSTER"
 USERS = ("dev:devs", "ops:operators")
-
-
-def chosen() -> str:
-    """The name or path that the environment asks for."""
-    return os.environ.get(VARIABLE) or EMBEDDED  # noqa: TID251 - how a run says which cluster it means
 
 
 @contextmanager
@@ -50,17 +39,15 @@ def embedded(folder: Path) -> Iterator[Path]:
             process.wait()
 
 
-def player(kubeconfig: Path) -> Player:
+def player(kubeconfig: Path, *, is_real: bool) -> Player:
     """A player of the cluster, which has the definitions that cases use."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     verify: Any = False
     if "certificate-authority-data" in cluster:
-        import base64
-
         verify = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     tokens = {each["name"]: each["user"].get("token", "") for each in config["users"]}
-    playing = Player(cluster["server"], tokens, verify)
+    playing = Player(cluster["server"], tokens, verify, is_real=is_real)
     _define(playing)
     return playing
 

@@ -27,7 +27,8 @@ _counter = itertools.count(1)
 class Player:
     """A cluster as its users see it: *tokens* by the name of the user, of which one is ``admin``."""
 
-    def __init__(self, address: str, tokens: Mapping[str, str], verify: Any) -> None:
+    def __init__(self, address: str, tokens: Mapping[str, str], verify: Any, *, is_real: bool) -> None:
+        self.is_real = is_real
         self.address = address
         self._tokens = tokens
         self._http = httpx2.Client(base_url=address, verify=verify, timeout=_PATIENCE)

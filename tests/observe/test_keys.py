@@ -50,6 +50,15 @@ class Held:
     def federations(self) -> tuple[Federation, ...]:
         return self.all_federations
 
+    def claims_of(self, grant: str) -> tuple[Claim, ...]:
+        return tuple(each for each in self.all_claims if each.grant_name == grant)
+
+    def claims_in(self, namespace: str) -> tuple[Claim, ...]:
+        return tuple(each for each in self.all_claims if each.namespace == namespace)
+
+    def federations_in(self, namespace: str) -> tuple[Federation, ...]:
+        return tuple(each for each in self.all_federations if each.namespace == namespace)
+
     def namespaces(self) -> dict[str, Namespace]:
         return self.all_namespaces
 

@@ -67,5 +67,5 @@ async def test_the_traps_cover_the_whole_life() -> None:
 
         await _life(world, trap)
 
-        important = [entry for entry in world.writes() if "/status" not in entry.path and "/events/" not in entry.path]
+        important = [entry for entry in world.writes() if "/status" not in entry.path and "/events" not in entry.path]
         assert len(important) <= WRITES

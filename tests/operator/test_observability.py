@@ -61,8 +61,8 @@ async def test_readiness_follows_azure_and_leadership() -> None:
         await world.until(lambda: operator.readiness()["azure"])
 
         assert before == (
-            {"synced": True, "leader": True, "azure": True},
-            {"synced": True, "leader": False, "azure": True},
+            {"synced": True, "watching": True, "leader": True, "azure": True},
+            {"synced": True, "watching": True, "leader": False, "azure": True},
         )
 
 

@@ -22,7 +22,7 @@ async def test_a_deleted_namespace_is_gone_at_once_and_its_trust_soon() -> None:
 
         world.delete("namespaces", "shop")
 
-        assert world.object("namespaces", "shop") is None
+        await world.until(lambda: world.object("namespaces", "shop") is None, seconds=1)
         await world.until(lambda: not world.trusted("shop"), seconds=30)
         await world.until(lambda: world.objects("federations") == [])
 

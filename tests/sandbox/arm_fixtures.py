@@ -42,9 +42,7 @@ class Arm:
         self.owner = self.world.add_application("owner", secret="unused")
         self.world.assign_role(self.owner.object_id, "Owner", f"/subscriptions/{self.subscription.id}")
         self.app = AzureApp(self.world, _nowhere)
-        self.client = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(self.app), base_url=f"https://{PUBLIC.arm_host}"
-        )
+        self.client = client_of(self.app)
         self.identity = self.world.add_identity("writer")
 
     def url(self, name: str = "", identity: Identity | None = None) -> str:
@@ -80,6 +78,11 @@ class Arm:
 
     def entries(self, service: str = "arm") -> list[Entry]:
         return [entry for entry in self.journal.entries() if entry.service == service]
+
+
+def client_of(app: AzureApp) -> httpx2.AsyncClient:
+    """Somebody who asks the public Resource Manager."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=f"https://{PUBLIC.arm_host}")
 
 
 def code_of(response: httpx2.Response) -> tuple[int, str]:

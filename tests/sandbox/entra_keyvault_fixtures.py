@@ -7,6 +7,7 @@ import datetime
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -49,10 +50,13 @@ class Cluster:
         self.status = 200
         self.down = False
         self.raw: bytes | None = None
+        self.hold: asyncio.Event | None = None
 
     async def fetch(self, url: str) -> tuple[int, bytes]:
         self.fetched.append(url)
-        if self.down:
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.down or not urlsplit(url).netloc:
             raise ConnectionRefusedError(url)
         if self.raw is not None:
             return self.status, self.raw

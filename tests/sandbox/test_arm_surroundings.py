@@ -39,8 +39,8 @@ def role_body(principal: str, role: str = READER, kind: str | None = None) -> di
     ("header", "code"),
     [
         (None, "AuthenticationFailed"),
-        ("Basic eA==", "AuthenticationFailed"),
-        ("Bearer", "AuthenticationFailed"),
+        ("Basic eA==", "AuthenticationFailedInvalidHeader"),
+        ("Bearer", "AuthenticationFailedInvalidHeader"),
         ("Bearer nonsense", "InvalidAuthenticationToken"),
     ],
 )
@@ -58,7 +58,18 @@ async def test_a_token_for_another_resource_is_refused(arm: Arm) -> None:
 
     answer = await arm.client.get(arm.url(), headers={"Authorization": f"Bearer {token}"})
 
-    assert code_of(answer) == (401, "InvalidAuthenticationToken")
+    assert code_of(answer) == (401, "InvalidAuthenticationTokenAudience")
+    assert "'https://vault.azure.net'" in answer.json()["error"]["message"]
+
+
+async def test_a_token_that_has_run_out_is_refused(arm: Arm) -> None:
+    bearer = arm.bearer()
+    await asyncio.sleep(86401)
+
+    answer = await arm.client.get(f"{arm.url()}?api-version=2024-11-30", headers=bearer)
+
+    assert code_of(answer) == (401, "ExpiredAuthenticationToken")
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
 async def test_a_token_of_another_tenant_is_refused(arm: Arm) -> None:
@@ -288,17 +299,22 @@ async def test_an_assignment_that_makes_no_sense_is_refused(
     assert code_of(await arm.ask("PUT", path, version="2022-04-01", body=body)) == expected
 
 
-async def test_a_new_identity_is_not_found_until_the_directory_shows_it() -> None:
-    arm = Arm(Rules(identity_visible=20))
-    path = assignment_path(arm.identity.resource_id)
-    body = role_body(arm.identity.principal_id)
+async def test_a_new_identity_is_not_found_until_the_directory_shows_it(arm: Arm) -> None:
+    made = (await arm.ask("PUT", identity_path(arm, "pool1"), body={"location": "westeurope"})).json()
+    path, body = assignment_path(made["id"]), role_body(made["properties"]["principalId"])
 
     early = await arm.ask("PUT", path, version="2022-04-01", body=body)
-    await asyncio.sleep(20)
+    told_the_type = await arm.ask(
+        "PUT",
+        assignment_path(arm.identity.resource_id),
+        version="2022-04-01",
+        body=role_body(made["properties"]["principalId"], kind="ServicePrincipal"),
+    )
+    await asyncio.sleep(10)
     late = await arm.ask("PUT", path, version="2022-04-01", body=body)
 
     assert code_of(early) == (400, "PrincipalNotFound")
-    assert late.status_code == 201
+    assert (told_the_type.status_code, late.status_code) == (201, 201)
 
 
 async def test_assignments_are_listed_around_their_scope_and_filtered(arm: Arm) -> None:

@@ -5,7 +5,6 @@ import json
 import shlex
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -26,10 +25,6 @@ from azure.core.exceptions import (
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.msi.aio import ManagedServiceIdentityClient
 from azure.mgmt.msi.models import FederatedIdentityCredential, Identity
-
-from keystead_sandbox.azure_command import Issuers, Unusable, fetcher
-from keystead_sandbox.pki import Authority, server_context
-from keystead_sandbox.server import Server
 
 COMMAND = str(Path(sys.executable).with_name("keystead-sandbox"))
 SUBSCRIPTION = "22222222-2222-4222-8222-222222222222"
@@ -75,9 +70,18 @@ class Running:
             yield client
 
 
+def _written(path: Path) -> int | None:
+    """When, if it is there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def start(folder: Path, *options: str) -> Running:
     """Start it, and wait for the environment file, which promises all the rest."""
     env_file = folder / "azure.env"
+    before = _written(env_file)
     process = subprocess.Popen(  # noqa: S603 - our own executable
         [COMMAND, "azure", "--env-file", str(env_file), *options],
         stdout=subprocess.PIPE,
@@ -85,7 +89,9 @@ def start(folder: Path, *options: str) -> Running:
         text=True,
     )
     deadline = time.monotonic() + _PATIENCE
-    while not env_file.exists():  # another process's file: there is nothing to be woken by
+    while (
+        not env_file.exists() or env_file.stat().st_mtime_ns == before
+    ):  # another process's file: there is nothing to be woken by
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "no environment file"
         time.sleep(0.05)
@@ -131,6 +137,15 @@ def test_it_exports_what_clients_need_and_goes_without_a_trace(tmp_path: Path, n
         "AZURE_CLIENT_SECRET",
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
         "KEYSTEAD_SANDBOX_URL",
+        "https_proxy",
+        "http_proxy",
+        "no_proxy",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "ARM_TENANT_ID",
+        "ARM_SUBSCRIPTION_ID",
+        "ARM_CLIENT_ID",
+        "ARM_CLIENT_SECRET",
     }
     assert mode == 0o600
     assert authority.parent == tmp_path
@@ -226,83 +241,80 @@ def test_options_that_cannot_be_used_are_refused_in_one_line(tmp_path: Path) -> 
             refusal(*env, "--issuer-ca", str(tmp_path / "ca.pem")),
             refusal(*env, "--journal", str(tmp_path / "missing" / "journal")),
             refusal(*env, "--port", port),
+            refusal(*env, "--allow-issuer", "https://issuer.example.com/"),
+            refusal("--env-file", str(tmp_path / "seed.yaml" / "env")),
         ]
 
-    assert [code for code, _ in refused] == [2] * 5
+    assert [code for code, _ in refused] == [2] * 7
     assert all(text.startswith("keystead-sandbox azure: ") and text.count("\n") == 1 for _, text in refused)
     assert [
         word in text
         for word, (_, text) in zip(
-            ("Make it first", "seed.yaml:3: tenants[0].nme", "--issuer-ca", "--journal", port), refused, strict=True
+            (
+                "Make it first",
+                "seed.yaml:3: tenants[0].nme",
+                "--issuer-ca",
+                "--journal",
+                port,
+                "without https://",
+                "Make it first",
+            ),
+            refused,
+            strict=True,
         )
-    ] == [True] * 5
+    ] == [True] * 7
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.pem", "seed.yaml"]
 
 
-# Issuers' documents ----------------------------------------------------------------------------------------------
+@pytest.mark.process
+def test_two_at_once_leave_each_others_files_alone(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    other_folder = tmp_path / "other"
+    other_folder.mkdir()
+    beside = start(other_folder)
+    again = start(tmp_path)  # in the first one's place
+
+    first.process.terminate()
+    first.process.communicate(timeout=_PATIENCE)
+
+    assert again.env_file.read_text() != ""
+    assert again.exports["KEYSTEAD_SANDBOX_URL"] != first.exports["KEYSTEAD_SANDBOX_URL"]
+    assert again.control("/faults") == beside.control("/faults") == []
+    for each in (beside, again):
+        each.process.terminate()
+        each.process.communicate(timeout=_PATIENCE)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-async def document(scope: Any, receive: Any, send: Any) -> None:
-    del receive
-    size = 1 << 21 if scope["path"] == "/large" else 2
-    status = 302 if scope["path"] == "/elsewhere" else 200
-    headers = [(b"location", b"https://example.com/"), (b"content-length", str(size).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"{" * size})
+@pytest.mark.process
+def test_what_a_killed_one_left_stops_nobody_and_is_not_read(tmp_path: Path) -> None:
+    killed = start(tmp_path)
+    killed.process.kill()
+    killed.process.communicate()
+    stale = killed.env_file.read_text()
+
+    again = start(tmp_path)  # waits for the file, and would be content with the stale one
+
+    assert again.env_file.read_text() != stale
+    assert again.control("/faults") == []
+    again.process.terminate()
+    again.process.communicate(timeout=_PATIENCE)
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_issuers_are_read_from_loopback_with_their_own_authority(tmp_path: Path) -> None:
-    authority = Authority()
-    server = Server(document, tls=server_context(*authority.issue(["127.0.0.1", "localhost"])))
-    port = await server.start()
-    path = tmp_path / "ca.pem"
-    issuers = Issuers(path)
-    async with aiohttp.ClientSession() as session:
-        fetch = fetcher(session, issuers, frozenset())
-        with pytest.raises(OSError, match="No such file"):
-            await fetch(f"https://127.0.0.1:{port}/")
-        path.write_bytes(authority.ca_pem)  # an issuer may come up later than we
+@pytest.mark.process
+def test_the_environment_is_of_the_first_subscriptions_tenant_and_cloud(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yaml"
+    seed.write_text(
+        "tenants: [{id: 11111111-1111-4111-8111-111111111111}, {id: 33333333-3333-4333-8333-333333333333, "
+        f"cloud: AzureChinaCloud}}]\nsubscriptions: [{{id: {SUBSCRIPTION}, "
+        "tenant: 33333333-3333-4333-8333-333333333333}]\n"
+    )
 
-        read = await fetch(f"https://127.0.0.1:{port}/")
-        elsewhere = await fetch(f"https://localhost:{port}/elsewhere")
-        large = await fetch(f"https://localhost:{port}/large")
-        with pytest.raises(OSError, match="did not answer"):
-            await fetcher(session, Issuers(None), frozenset())(f"https://127.0.0.1:{port}/")
-    await server.stop()
+    running = start(tmp_path, "--seed", str(seed))
+    running.process.terminate()
+    running.process.communicate(timeout=_PATIENCE)
 
-    assert read == (200, b"{{")
-    assert elsewhere[0] == 302  # not followed
-    assert len(large[1]) <= 1 << 20
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://example.com/",
-        "http://127.0.0.1/",
-        "https://127.0.0.1.example.com/",
-        "https://169.254.169.254/",
-        "file:///etc/passwd",
-    ],
-)
-async def test_nobody_else_is_asked(url: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(OSError, match="is not an issuer that the sandbox may reach"):
-            await fetcher(session, Issuers(None), frozenset({"allowed.example.com"}))(url)
-
-
-def test_a_file_without_certificates_is_refused_at_the_start(tmp_path: Path) -> None:
-    path = tmp_path / "ca.pem"
-    path.write_text("nothing")
-
-    with pytest.raises(Unusable, match="holds no certificates"):
-        Issuers(path)
-
-
-def test_the_machines_own_authorities_stay_trusted(tmp_path: Path) -> None:
-    path = tmp_path / "ca.pem"
-    path.write_bytes(Authority().ca_pem)
-
-    both, machine = Issuers(path).context(), ssl.create_default_context()
-
-    assert both.cert_store_stats()["x509_ca"] == machine.cert_store_stats()["x509_ca"] + 1
+    exports = running.exports
+    assert exports["AZURE_TENANT_ID"] == exports["ARM_TENANT_ID"] == "33333333-3333-4333-8333-333333333333"
+    assert (exports["AZURE_AUTHORITY_HOST"], exports["ARM_ENVIRONMENT"]) == ("https://login.chinacloudapi.cn", "china")

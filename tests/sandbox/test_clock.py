@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keystead_sandbox.clock import ScaledClock, VirtualClock
+from keystead_sandbox.clock import ScaledClock, VirtualClock, WorldClock
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -71,3 +71,45 @@ async def test_sleeping_for_less_than_nothing_yields_once() -> None:
 
     assert order == ["other", "sleeper"]
     assert clock.now() == 0
+
+
+@pytest.mark.looptime(start=0)
+async def test_a_skip_ends_the_sleeps_that_end_within_it() -> None:
+    clock = WorldClock(VirtualClock(EPOCH))
+    short, long = asyncio.create_task(clock.sleep(10)), asyncio.create_task(clock.sleep(100))
+    await asyncio.sleep(1)
+
+    clock.advance(20)
+    await asyncio.sleep(0.001)
+
+    assert (short.done(), long.done()) == (True, False)
+    await long
+    assert clock.now() == pytest.approx(100)
+    assert asyncio.get_running_loop().time() == pytest.approx(80)
+
+
+@pytest.mark.looptime(start=0)
+async def test_who_sleeps_does_not_notice_that_the_clock_is_set_back() -> None:
+    clock = WorldClock(VirtualClock(EPOCH))
+    clock.advance(1000)
+    sleeper = asyncio.create_task(clock.sleep(10))
+    await asyncio.sleep(4)
+
+    clock.set_back(5)
+    await sleeper
+
+    assert asyncio.get_running_loop().time() == pytest.approx(10)
+    assert clock.now() == pytest.approx(11)
+
+
+async def test_a_new_rate_hastens_who_sleeps_already() -> None:
+    clock = WorldClock(ScaledClock(0.001))
+    sleeper = asyncio.create_task(clock.sleep(1))  # a thousand seconds on the wall
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    clock.set_rate(1000)
+
+    async with asyncio.timeout(30):
+        await sleeper
+    assert clock.now() >= 1

@@ -93,7 +93,10 @@ async def test_a_tenant_of_one_cloud_is_unknown_in_another() -> None:
     elsewhere = await place.ask("GET", "https://payments-kv.vault.azure.net/secrets/s?api-version=7.4")
 
     assert refused.json()["error_codes"] == [90002]
-    assert (unauthorised.status_code, unauthorised.json()["error"]["code"]) == (401, "InvalidAuthenticationToken")
+    assert (unauthorised.status_code, unauthorised.json()["error"]["code"]) == (
+        401,
+        "InvalidAuthenticationTokenAudience",
+    )
     assert elsewhere.status_code == 404
 
 

@@ -74,6 +74,12 @@ async def _elsewhere(cloud: Cloud, issuer: str) -> httpx2.Response:
     return await cloud.post(client_assertion=cloud.cluster.token())
 
 
+async def _assertion_of(cloud: Cloud, issuer: str) -> httpx2.Response:
+    """A trusted issuer's token, where nothing can be fetched by that name."""
+    cloud.trust(issuer=issuer)
+    return await cloud.post(client_assertion=cloud.cluster.token(iss=issuer))
+
+
 async def _for_subject(cloud: Cloud, subject: str) -> httpx2.Response:
     cloud.trust(subject=subject)
     return await cloud.post(client_assertion=cloud.cluster.token())
@@ -89,6 +95,26 @@ async def _secret(cloud: Cloud, client_id: str, secret: str | None, scope: str |
 
 async def _scope(cloud: Cloud, scope: str | None) -> httpx2.Response:
     return await _secret(cloud, cloud.application.client_id, CLIENT_SECRET, scope=scope)
+
+
+async def _body(
+    cloud: Cloud, content: bytes, kind: str = "application/x-www-form-urlencoded; charset=utf-8"
+) -> httpx2.Response:
+    return await cloud.entra.post(
+        f"/{cloud.tenant}/oauth2/v2.0/token", content=content, headers={"Content-Type": kind} if kind else {}
+    )
+
+
+async def _old(cloud: Cloud, **changed: str | None) -> httpx2.Response:
+    """The v1 endpoint, asked by the application."""
+    form: dict[str, str | None] = {
+        "grant_type": "client_credentials",
+        "client_id": cloud.application.client_id,
+        "client_secret": CLIENT_SECRET,
+        **changed,
+    }
+    data = {name: value for name, value in form.items() if value is not None}
+    return await cloud.entra.post(f"/{cloud.tenant}/oauth2/token", data=data)
 
 
 async def _other_tenant(cloud: Cloud) -> httpx2.Response:
@@ -173,6 +199,7 @@ CASES: dict[str, tuple[int, Ask]] = {
     "a document of another issuer": (501661, lambda c: _documents(c, issuer=ISSUER.removesuffix("/"))),
     "a document without keys": (501661, lambda c: _documents(c, jwks_uri="")),
     "a document with an empty endpoint": (501661, lambda c: _documents(c, authorization_endpoint="")),
+    "an issuer that is no address": (50166, lambda c: _assertion_of(c, "https://[")),
     "a document that is not JSON": (501661, lambda c: _issuer_bytes(c, b"<html>")),
     "a document that is a list": (501661, lambda c: _issuer_bytes(c, b"[]")),
     "keys that are no list": (
@@ -194,7 +221,11 @@ CASES: dict[str, tuple[int, Ask]] = {
     "a subject in another case": (7002138, lambda c: _for_subject(c, SUBJECT.lower())),
     "another audience": (700212, lambda c: _assertion(c, aud="https://kubernetes.default.svc")),
     "an audience in another case": (700212, lambda c: _assertion(c, aud=AUDIENCE.lower())),
-    "a scope without its suffix": (70011, lambda c: _scope(c, "https://vault.azure.net")),
+    "a scope without its suffix": (1002012, lambda c: _scope(c, "https://vault.azure.net")),
+    "a scope beside the right one": (1002012, lambda c: _scope(c, f"{VAULT_SCOPE} User.Read")),
+    "OpenID scopes alone": (1002012, lambda c: _scope(c, "openid profile")),
+    "a suffix of nothing": (70011, lambda c: _scope(c, "/.default")),
+    "a resource of another cloud": (500011, lambda c: _scope(c, "https://vault.azure.cn/.default")),
     "two resources": (
         70011,
         lambda c: _scope(c, "https://vault.azure.net/.default https://graph.microsoft.com/.default"),
@@ -211,6 +242,15 @@ CASES: dict[str, tuple[int, Ask]] = {
     "a certificate's assertion for another": (700023, lambda c: _certified(c, aud="https://else.test/")),
     "a certificate's assertion too late": (700024, lambda c: _certified(c, exp=int(c.clock.wall().timestamp()))),
     "a certificate out of its time": (1000502, lambda c: _certified(c, days=-1)),
+    "no tenant in particular": (50059, lambda c: c.post(tenant="organizations", client_assertion=c.cluster.token())),
+    "a domain that nobody has": (90002, lambda c: c.post(tenant="contoso.example", client_assertion="x")),
+    "a tenant that is no name": (900023, lambda c: c.post(tenant="contoso", client_assertion="x")),
+    "a parameter that is there twice": (90013, lambda c: _body(c, b"client_id=a&client_id=b")),
+    "a form that is JSON": (900144, lambda c: _body(c, b'{"grant_type": "client_credentials"}', "application/json")),
+    "a form that says not what it is": (900144, lambda c: _body(c, b"grant_type=client_credentials", "")),
+    "another method": (900561, lambda c: c.entra.get(f"/{c.tenant}/oauth2/v2.0/token")),
+    "no resource at the old endpoint": (900144, lambda c: _old(c, resource=None)),
+    "an unknown resource at the old endpoint": (500011, lambda c: _old(c, resource="https://vault.example.test")),
     "a foreign authority": (50049, lambda c: _instance(c, "https://login.example.test/t/oauth2/v2.0/authorize")),
 }
 

@@ -384,12 +384,6 @@ async def test_too_many_transactions_are_throttled(officer: Cloud) -> None:
     assert (await ask(officer, "GET", "/secrets")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/certificates/c/", "/keys/k/", "/keys", "/certificates"])
-async def test_keys_and_certificates_are_honestly_absent(officer: Cloud, path: str) -> None:
-    assert refusal(await ask(officer, "GET", path))[:2] == (404, "NotFound")
-    assert (await ask(officer, "GET", path, headers={})).status_code == 401
-
-
 async def test_a_vault_that_does_not_exist_says_so(officer: Cloud) -> None:
     response = await officer.keyvault.get("https://absent.vault.azure.net/secrets?api-version=7.4")
 

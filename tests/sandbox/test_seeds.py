@@ -1,11 +1,15 @@
 """Seed files: what they make, and how a bad one is refused."""
 
 import datetime
+import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from keystead_sandbox.clock import VirtualClock
+from keystead_sandbox.clock import ScaledClock, VirtualClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.seeds import AssignmentSeed, BadSeed, Seed, plant, read_seed
 from keystead_sandbox.world import World
@@ -184,3 +188,146 @@ async def test_a_seed_made_in_code_is_checked_too() -> None:
 
     with pytest.raises(BadSeed, match=r"roleAssignments\[0\]\.role: 'Nobody' is not a role"):
         planted(Seed(role_assignments=[given]))
+
+
+@pytest.mark.parametrize(
+    "principal", [WRITER, "44444444-4444-4444-8444-444444444444"], ids=["resource id", "client id"]
+)
+async def test_an_identity_is_a_principal_by_its_resource_id_and_by_its_client_id(
+    tmp_path: Path, principal: str
+) -> None:
+    text = (
+        f"identities:\n- id: {WRITER}\n  clientId: 44444444-4444-4444-8444-444444444444\nsubscriptions:\n"
+        f"- id: {SUBSCRIPTION}\nroleAssignments:\n- {{principal: {principal}, role: Reader, scope: {GROUP}}}\n"
+    )
+    path = tmp_path / "seed.yaml"
+    path.write_text(text)
+    clock = VirtualClock(datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC))
+
+    world = plant(read_seed(path), clock, Journal(clock))
+
+    (given,) = world.assignments.values()
+    assert given.principal_id == world.identities[WRITER.lower()].principal_id
+
+
+async def test_faults_stand_from_the_start(tmp_path: Path) -> None:
+    text = """
+faults:
+- service: entra
+  effect: delay
+  latency: {kind: lognormal, median: 0.2, sigma: 0.6}
+- service: arm
+  method: PUT
+  every: 10
+  status: 409
+- service: entra
+  after: 300
+  seconds: 30
+  period: 3600
+"""
+    world = planted(read_seed(written(tmp_path, text)))
+
+    assert [(number, fault.service, hits) for number, fault, hits in world.faults.standing()] == [
+        (1, "entra", 0),
+        (2, "arm", 0),
+        (3, "entra", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("faults:\n- service: arm\n- service: ham\n", 3, "faults[1].service"),
+        ("faults:\n- every: 0\n", 2, "faults[0].every"),
+        ("faults:\n- service: arm\n- service: arm\n  path: (\n", 3, "faults[1]: path: '(' is not a regular expression"),
+        ("faults:\n- latency: {kind: uniform, low: 2, high: 1}\n", 2, "low: it is above high"),
+        ("faults:\n- latency: {kind: bell}\n", 2, "bell"),
+        ("rules:\n  propagation: .nan\n", 1, "propagation: must be from 0"),
+        ("rules:\n  writeRefill: 0\n", 1, "writeRefill: must be above 0"),
+        ("tenants:\n- id: a\n  domains: [contoso]\n", 3, "domains[0]"),
+    ],
+)
+def test_a_fault_or_rule_that_makes_no_sense_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    with pytest.raises(BadSeed) as refused:
+        read_seed(written(tmp_path, text))
+
+    assert f"seed.yaml:{line}: " in str(refused.value)
+    assert words in str(refused.value)
+
+
+KEYS = [
+    "rules",
+    "tenants",
+    "subscriptions",
+    "resourceGroups",
+    "applications",
+    "identities",
+    "vaults",
+    "roleAssignments",
+    "faults",
+    "id",
+    "name",
+    "tenant",
+    "cloud",
+    "clientId",
+    "secret",
+    "certificates",
+    "credentials",
+    "issuer",
+    "subject",
+    "secrets",
+    "principal",
+    "role",
+    "scope",
+    "domains",
+    "allowedIssuers",
+    "attached",
+    "propagation",
+    "latency",
+    "kind",
+    "effect",
+    "service",
+    "seconds",
+]
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.dates()
+    | st.sampled_from([GROUP, WRITER, VAULT, SUBSCRIPTION, "Owner", "lognormal"])
+)  # fmt: skip
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=15,
+)
+NOISE = st.text("\n :-[]{}&*!?|>'\"#%@`a0.,2\t\x00\u00e9", max_size=40).map(str.encode) | st.binary(max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.dictionaries(st.sampled_from(KEYS), TREES, max_size=5).map(lambda tree: yaml.safe_dump(tree).encode())
+    | NOISE
+)
+@example(content=b"[" * 3000)
+@example(content=b"&a [*a]")
+@example(content=b"tenants: &a [*a]")
+@example(content=b"x: 2026-13-45")
+@example(content=b"? [a]\n: b")
+@example(content=b"--- a\n--- b")
+@example(content=b"[]")
+@example(content=b"rules: {propagation: 1.e+400}")
+def test_nonsense_is_refused_in_one_line_with_the_file(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "seed.yaml")
+        path.write_bytes(content)
+
+        complaint = complaint_about(path)
+
+    assert complaint is None or (str(path) in complaint and "\n" not in complaint)
+
+
+def complaint_about(path: Path) -> str | None:
+    clock = ScaledClock()
+    try:
+        plant(read_seed(path), clock, Journal(clock))
+    except BadSeed as refused:
+        return str(refused)
+    return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from keystead_sandbox.scenario.processes import PartFailed, Parts
+from keystead_sandbox.processes import PartFailed, Parts
 
 FOR_EVER = (sys.executable, "-c", "import sys, time; print('up', file=sys.stderr, flush=True); time.sleep(600)")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}

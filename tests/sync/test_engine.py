@@ -578,3 +578,22 @@ async def test_no_value_is_said_anywhere(stage: Any, capfd: pytest.CaptureFixtur
     everything = "\n".join((seen.out, seen.err, caplog.text, str(await stage.events()), *statuses))
     assert "UpdateFailed" in everything
     assert planted not in everything
+
+
+async def test_an_engine_that_lost_its_lease_stands_back_until_it_has_it_again(stage: Any) -> None:
+    await stage.begin()
+    await stage.start()
+    await stage.store()
+    await stage.external()
+    await asyncio.sleep(10)
+    lease = await stage.call("GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/keystead-sync")
+    lease["spec"] |= {"holderIdentity": "another", "leaseDurationSeconds": 30}
+    await stage.call("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/keystead-sync", lease)
+    await asyncio.sleep(10)
+    await stage.external("second")
+    await asyncio.sleep(10)
+    stood_back = await stage.data("second")
+    await asyncio.sleep(30)
+
+    assert stood_back is None
+    assert await stage.data("second") == {"password": "s3cr3t"}

@@ -46,6 +46,10 @@ class Board:
     def exchanged(self, federation_name: str, exchange: Exchange) -> None:
         self.exchanges[federation_name] = exchange
 
+    def unproven(self, federation_name: str) -> None:
+        """Its credential was written or deleted: what was proven before was another's, under the same name."""
+        self.exchanges.pop(federation_name, None)
+
     def prune(self, federations: Iterable[str], units: Iterable[str]) -> None:
         """Forget what is about nothing that stands."""
         names, known = set(federations), set(units)

@@ -2,11 +2,14 @@
 
 Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
-- Deletes overtake writes. A step whose time has not come blocks nobody.
-- What is so already is not written again: plans are made while writes are under way.
+- Deletes overtake writes, on their own lane and for the next turn of their subscription. A step whose time has not come
+  blocks nobody.
+- What is so already is not written again: plans are made while writes are under way. What goes by the name and says
+  otherwise is somebody else's by now, and neither written over nor deleted.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
 - 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long. When the answer to
-  a write never came, the identity is listed before anything is tried again.
+  a write never came, the identity is listed before anything is tried again; the name counts as in flight until a list
+  that began when the write could not land any more, whatever becomes of its step.
 - A lane that has nothing to do ends; whoever submits starts it again.
 """
 
@@ -26,7 +29,7 @@ from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.plan.snapshot import Lane
-from keystead.plan.steps import LaneStep, WriteCredential
+from keystead.plan.steps import LaneStep, SweepCredential, WriteCredential
 
 log = structlog.get_logger("keystead.lanes")
 audit = structlog.get_logger("keystead.audit")
@@ -35,7 +38,10 @@ WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
 _LONGEST_HOLD = 120.0
+_LANDING = 60.0  # seconds in which a write that nobody waits for any more may still take effect
+_GIVE_WAY = 0.02  # seconds until a write looks again whether a delete elsewhere has taken the turn
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
+_NOW = datetime.timedelta(0)
 
 Corrected = Callable[[IdentityId, Credential, bool], None]
 """Azure has confirmed that the identity holds the credential (True) or does not (False)."""
@@ -100,6 +106,9 @@ class Lanes:
         self._clock = wiring.clock
         self._pacer = Pacer(paces)
         self._lines: dict[IdentityId, _Line] = {}
+        self._doubts: dict[str, tuple[IdentityId, datetime.datetime]] = {}
+        """By credential: where a write's answer never came, and when it was given up."""
+        self._looking: set[asyncio.Task[None]] = set()
 
     def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
         """Make *steps* all that this grant has in line; returns at once."""
@@ -142,8 +151,16 @@ class Lanes:
         }
 
     def in_flight(self) -> frozenset[str]:
-        """Names of the credentials that are being written or deleted now."""
-        return frozenset(line.busy.step.credential.name for line in self._lines.values() if line.busy is not None)
+        """Names of the credentials that are being written or deleted now, or may be without our knowing."""
+        busy = {line.busy.step.credential.name for line in self._lines.values() if line.busy is not None}
+        for name, (identity, since) in list(self._doubts.items()):
+            state = self._wiring.known(identity)
+            listed = state.listed_at if state is not None else None
+            seen = state is not None and state.named(name) is not None
+            # A list from before the write may have landed says nothing about it, but one that shows it does.
+            if listed is not None and listed > since + (_NOW if seen else datetime.timedelta(seconds=_LANDING)):
+                del self._doubts[name]
+        return frozenset(busy | self._doubts.keys())
 
     @property
     def idle(self) -> bool:
@@ -154,6 +171,8 @@ class Lanes:
         for line in self._lines.values():
             line.entries.clear()
             line.changed.set()
+        for task in self._looking:
+            task.cancel()
         workers = [line.worker for line in self._lines.values() if line.worker is not None]
         await asyncio.gather(*workers, return_exceptions=True)
 
@@ -190,7 +209,7 @@ class Lanes:
             await self._clock.sleep(wait)
         if entry not in line.entries:
             return False
-        if self._is_done(identity, entry):
+        if self._is_moot(identity, entry):
             line.entries.remove(entry)
             self._wiring.requeue(entry.grant)
             return False
@@ -199,18 +218,38 @@ class Lanes:
         )
         if overtaken:
             return False
+        if not entry.deletes and await self._gave_way(identity):
+            return False
         if not self._wiring.gate(WRITE_DEADLINE):
             await self._clock.sleep(_GATE_WAIT)
             return False
         return True
 
-    def _is_done(self, identity: IdentityId, entry: Entry) -> bool:
-        """Planned before an earlier write was confirmed: what is wanted is so already, and costs no turn."""
+    async def _gave_way(self, identity: IdentityId) -> bool:
+        """Revocations first in a subscription too: whether the turn is left to a delete that can start now elsewhere."""
+        given_up = self._clock.monotonic() + self._pacer.paces.subscription
+        gave = False
+        while self._clock.monotonic() < given_up and self._pacer.wait(identity, self._clock.monotonic()) <= 0:
+            now = self._clock.monotonic()
+            if not any(
+                other != identity and line.busy is None and self._pacer.lane_wait(other, now) <= _GRAIN
+                for other, line in self._lines.items()
+                if any(each.deletes and each.not_before <= now for each in line.entries)
+            ):
+                break
+            gave = True
+            await self._clock.sleep(_GIVE_WAY)
+        return gave
+
+    def _is_moot(self, identity: IdentityId, entry: Entry) -> bool:
+        """Planned before the last look: what is wanted is so already and costs no turn, or the name is another's by now."""
         state = self._wiring.known(identity)
         if state is None or not state.known or entry.uncertain:
             return False
         held = state.named(entry.step.credential.name)
-        return held is None if entry.deletes else held == entry.step.credential
+        if held is None:
+            return entry.deletes
+        return not entry.deletes or not held.agrees(entry.step.credential)
 
     async def _namespace_stands(self, line: _Line, entry: Entry, step: WriteCredential) -> bool:
         try:
@@ -237,6 +276,8 @@ class Lanes:
         self._note(identity, entry, error)
         if error is None:
             self._wiring.board.succeeded(entry.step.unit)
+            if not isinstance(entry.step, SweepCredential):
+                self._wiring.board.unproven(entry.step.federation_name)
             self._wiring.corrected(identity, entry.step.credential, not entry.deletes)
             self._wiring.requeue(entry.grant)
         else:
@@ -247,8 +288,10 @@ class Lanes:
         credentials, step = self._wiring.credentials, entry.step
         try:
             async with asyncio.timeout(WRITE_DEADLINE):
-                if entry.uncertain and await self._took_effect(identity, entry):
-                    return None
+                if entry.uncertain:
+                    if await self._took_effect(identity, entry):
+                        return None
+                    self._pacer.started(identity, self._clock.monotonic())  # the look took time; the write starts now
                 if entry.deletes:
                     await credentials.delete(identity, step.credential.name)
                 else:
@@ -264,10 +307,14 @@ class Lanes:
         return None
 
     async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
-        held = await self._wiring.credentials.credentials(identity)
-        present = any(each.name.lower() == entry.step.credential.name.lower() for each in held)
+        """Whether the write whose answer never came is to be seen. Refused when its name is somebody else's by now."""
+        credential = entry.step.credential
+        listed = await self._wiring.credentials.credentials(identity)
+        held = next((each for each in listed if each.name.lower() == credential.name.lower()), None)
         entry.uncertain = False
-        return present is not entry.deletes
+        if held is not None and not held.agrees(credential):
+            raise Refused(Reason.TUPLE_TAKEN, f"{credential.name} has another issuer, subject or audience by now")
+        return (held is None) is entry.deletes
 
     def _settle(self, identity: IdentityId, line: _Line, entry: Entry, error: KeysteadError) -> None:
         entry.attempts += 1
@@ -279,10 +326,26 @@ class Lanes:
         now = self._clock.monotonic()
         hold = self._hold_seconds(identity, entry, error)
         self._pacer.hold(identity, now + hold)
+        if isinstance(error, Uncertain) and not entry.deletes:
+            self._doubt(identity, entry, error.reason)
         line.entries.insert(0, entry)
         if error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED):
             self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
             self._wiring.requeue(entry.grant)
+
+    def _doubt(self, identity: IdentityId, entry: Entry, reason: Reason) -> None:
+        """The write may be seen now, or only when it can land no more."""
+        self._doubts[entry.step.credential.name] = (identity, self._clock.now())
+        self._wiring.doubted(identity, reason)
+
+        async def look_again() -> None:
+            await self._clock.sleep(_LANDING)
+            self._wiring.doubted(identity, reason)
+            self._wiring.requeue(entry.grant)
+
+        task = asyncio.create_task(look_again(), name=f"doubt:{entry.step.credential.name}")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
 
     def _hold_seconds(self, identity: IdentityId, entry: Entry, error: KeysteadError) -> float:
         if isinstance(error, Retryable) and error.after is not None:

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from keystead.cli.crds import crds
+from keystead.cli.rbac import rbac
 from keystead.cli.review import approve, deny, requests
 from keystead.cli.run import run
 from keystead.cli.sandbox import sandbox
@@ -28,6 +29,7 @@ app.command()(requests)
 app.command()(approve)
 app.command()(deny)
 app.command()(crds)
+app.command()(rbac)
 
 
 def main() -> None:

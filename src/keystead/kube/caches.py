@@ -1,8 +1,9 @@
 """The informers of the operator, and the reads that observing needs."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
+
+import msgspec
 
 from keystead.kube import decode
 from keystead.kube.client import Api
@@ -29,20 +30,26 @@ class ClusterCaches:
         patience: Patience | None = None,
     ) -> None:
         names = sorted(account_names)
-        self._finalizers: dict[str, dict[str, int]] = defaultdict(dict)
 
-        def informer(path: str, decoder: Callable[[dict[str, Any]], R], fields: str = "") -> Informer[R]:
-            return Informer(api, clock, path, decoder, changed, patience or Patience(), field_selector=fields)
+        def informer(path: str, decoder: Callable[[msgspec.Raw], R], **how: Any) -> Informer[R]:
+            return Informer(api, clock, path, decoder, changed, patience or Patience(), **how)
 
-        self._namespaces = informer("/api/v1/namespaces", decode.namespace)
+        self._namespaces = informer("/api/v1/namespaces", decode.namespace, metadata_only=True)
         self._grants = informer(VAULT_GRANT.path, decode.grant)
         self._claims = informer(VAULT_CLAIM.path, decode.claim)
         self._approvals = informer(VAULT_APPROVAL.path, decode.approval)
         self._federations = informer(FEDERATION.path, decode.federation)
         # The API server filters when only one name can matter; two names cannot be said in a field selector.
         only = f"metadata.name={names[0]}" if len(names) == 1 else ""
-        self._service_accounts = informer("/api/v1/serviceaccounts", decode.service_account, only)
-        self._stores = informer(STORES_PATH, self._store)
+        self._service_accounts = informer(
+            "/api/v1/serviceaccounts", decode.service_account, field_selector=only, metadata_only=True
+        )
+        # External Secrets Operator need not be there.
+        self._stores = informer(STORES_PATH, decode.store, optional=True)
+        self._claims_of = self._claims.index(lambda claim: (claim.grant_name,))
+        self._claims_in = self._claims.index(lambda claim: (claim.namespace,))
+        self._stores_in = self._stores.index(lambda store: (store.namespace,))
+        self._federations_in = self._federations.index(lambda federation: (federation.namespace,))
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
@@ -59,6 +66,11 @@ class ClusterCaches:
     @property
     def synced(self) -> bool:
         return all(informer.synced.is_set() for informer in self.informers)
+
+    @property
+    def watching(self) -> bool:
+        """The API server has been heard of about every kind lately: what is cached is not old."""
+        return all(informer.is_fresh for informer in self.informers)
 
     async def until_synced(self) -> None:
         for informer in self.informers:
@@ -80,6 +92,15 @@ class ClusterCaches:
     def federations(self) -> tuple[Federation, ...]:
         return tuple(self._federations.objects.values())
 
+    def claims_of(self, grant: str) -> Collection[Claim]:
+        return self._claims_of.of(grant)
+
+    def claims_in(self, namespace: str) -> Collection[Claim]:
+        return self._claims_in.of(namespace)
+
+    def federations_in(self, namespace: str) -> Collection[Federation]:
+        return self._federations_in.of(namespace)
+
     def namespaces(self) -> dict[str, Namespace]:
         return {name: record for (_, name), record in self._namespaces.objects.items()}
 
@@ -90,10 +111,4 @@ class ClusterCaches:
         return self._stores.objects.get((namespace, name))
 
     def stores_with_finalizers(self, namespace: str) -> int:
-        alive = self._finalizers.get(namespace, {})
-        return sum(1 for name, count in alive.items() if count and (namespace, name) in self._stores.objects)
-
-    def _store(self, item: dict[str, Any]) -> Store:
-        record = decode.store(item)
-        self._finalizers[record.namespace][record.name] = decode.eso_finalizers(item)
-        return record
+        return sum(1 for store in self._stores_in.of(namespace) if store.eso_finalizers)

@@ -1,7 +1,11 @@
-"""Kubernetes objects as records of the model. What is not understood is an error with its field path (msgspec's)."""
+"""Kubernetes objects as records of the model. What is not understood is an error with its field path (msgspec's).
+
+Objects come as JSON text (from informers) or as JSON decoded already. From text, only the fields that are wanted become
+Python objects; texts that thousands of conditions share are kept once.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,17 +21,60 @@ CLIENT_ID = "azure.workload.identity/client-id"
 TENANT_ID = "azure.workload.identity/tenant-id"
 
 
-def _meta(item: dict[str, Any]) -> wire.ObjectMeta:
-    return msgspec.convert(item["metadata"], wire.ObjectMeta, strict=False)
+S = TypeVar("S")
+Given: TypeAlias = msgspec.Raw | bytes | dict[str, Any]
+
+_REMEMBERED = 4096  # shared texts
+_shared: dict[str, str] = {}
+
+
+class _Shape(Generic[S]):
+    """Reads one struct. Of foreign kinds *strict* is False: a number where text belongs is no reason to give up."""
+
+    def __init__(self, type_: type[S], *, strict: bool = True) -> None:
+        self._text = msgspec.json.Decoder(type_, strict=strict)
+
+    def read(self, given: Given) -> S:
+        return self._text.decode(msgspec.json.encode(given) if isinstance(given, dict) else given)
+
+
+class _Plain(msgspec.Struct):
+    metadata: wire.ObjectMeta
+
+
+class _Owned(msgspec.Struct):
+    metadata: wire.OwnedMeta
+
+
+class _Foreign(msgspec.Struct):
+    metadata: wire.OwnedMeta
+    spec: Any = None
+    status: Any = None
+
+
+_PLAIN = _Shape(_Plain, strict=False)
+_OWNED = _Shape(_Owned, strict=False)
+_FOREIGN = _Shape(_Foreign, strict=False)
+_GRANT = _Shape(wire.VaultGrant)
+_CLAIM = _Shape(wire.VaultClaim)
+_APPROVAL = _Shape(wire.VaultApproval)
+_FEDERATION = _Shape(wire.Federation)
+
+
+def _share(text: str) -> str:
+    """The same text, kept once."""
+    if len(_shared) >= _REMEMBERED:
+        _shared.clear()
+    return _shared.setdefault(text, text)
 
 
 def _conditions(given: list[wire.ConditionStatus]) -> tuple[Condition, ...]:
     return tuple(
         Condition(
-            each.type,
+            _share(each.type),
             Status(each.status),
-            each.reason,
-            each.message,
+            _share(each.reason),
+            _share(each.message),
             each.last_transition_time,
             each.observed_generation,
         )
@@ -35,9 +82,9 @@ def _conditions(given: list[wire.ConditionStatus]) -> tuple[Condition, ...]:
     )
 
 
-def namespace(item: dict[str, Any]) -> records.Namespace:
+def namespace(item: Given) -> records.Namespace:
     """A Namespace."""
-    meta = _meta(item)
+    meta = _PLAIN.read(item).metadata
     return records.Namespace(
         name=meta.name,
         uid=NamespaceUid(meta.uid),
@@ -50,9 +97,9 @@ def namespace(item: dict[str, Any]) -> records.Namespace:
     )
 
 
-def grant(item: dict[str, Any]) -> records.Grant:
+def grant(item: Given) -> records.Grant:
     """A VaultGrant."""
-    given = msgspec.convert(item, wire.VaultGrant)
+    given = _GRANT.read(item)
     meta, spec = given.metadata, given.spec
     confirmed = (meta.annotations or {}).get(wire.CONFIRM_ANNOTATION, "")
     return records.Grant(
@@ -95,9 +142,9 @@ def _rule(given: wire.Namespaces) -> records.NamespaceRule:
     return records.NamespaceRule(selector, tuple(given.names), tuple(given.rancher_projects))
 
 
-def claim(item: dict[str, Any]) -> records.Claim:
+def claim(item: Given) -> records.Claim:
     """A VaultClaim."""
-    given = msgspec.convert(item, wire.VaultClaim)
+    given = _CLAIM.read(item)
     meta, spec = given.metadata, given.spec
     return records.Claim(
         namespace=meta.namespace,
@@ -116,9 +163,9 @@ def claim(item: dict[str, Any]) -> records.Claim:
     )
 
 
-def approval(item: dict[str, Any]) -> records.Approval:
+def approval(item: Given) -> records.Approval:
     """A VaultApproval."""
-    given = msgspec.convert(item, wire.VaultApproval)
+    given = _APPROVAL.read(item)
     meta, spec = given.metadata, given.spec
     return records.Approval(
         name=meta.name,
@@ -135,9 +182,9 @@ def approval(item: dict[str, Any]) -> records.Approval:
     )
 
 
-def federation(item: dict[str, Any]) -> records.Federation:
+def federation(item: Given) -> records.Federation:
     """A Federation."""
-    given = msgspec.convert(item, wire.Federation)
+    given = _FEDERATION.read(item)
     meta, spec, status = given.metadata, given.spec, given.status
     last = status.last_exchange
     return records.Federation(
@@ -163,11 +210,11 @@ def federation(item: dict[str, Any]) -> records.Federation:
     )
 
 
-def service_account(item: dict[str, Any]) -> records.ServiceAccount:
+def service_account(item: Given) -> records.ServiceAccount:
     """A ServiceAccount, with the other managers of the two annotations that matter."""
-    meta = _meta(item)
+    meta = _OWNED.read(item).metadata
     annotations = meta.annotations or {}
-    paths = [("f:metadata", "f:annotations", f"f:{name}") for name in (CLIENT_ID, TENANT_ID)]
+    paths = [("f:metadata", "f:annotations", f"f:{name}") for name in (CLIENT_ID, TENANT_ID) if name in annotations]
     return records.ServiceAccount(
         namespace=meta.namespace,
         name=meta.name,
@@ -179,15 +226,14 @@ def service_account(item: dict[str, Any]) -> records.ServiceAccount:
     )
 
 
-def store(item: dict[str, Any]) -> records.Store:
+def store(item: Given) -> records.Store:
     """A SecretStore; whatever is oddly typed inside reads as absent."""
-    meta = _meta(item)
-    spec = _table(item.get("spec"))
+    given = _FOREIGN.read(item)
+    meta = given.metadata
+    spec = _table(given.spec)
     provider = _table(spec.get("provider"))
     azure = _table(provider.get("azurekv"))
-    ready = next(
-        (each for each in _rows(_table(item.get("status")).get("conditions")) if each.get("type") == "Ready"), {}
-    )
+    ready = next((each for each in _rows(_table(given.status).get("conditions")) if each.get("type") == "Ready"), {})
     return records.Store(
         namespace=meta.namespace,
         name=meta.name,
@@ -203,25 +249,26 @@ def store(item: dict[str, Any]) -> records.Store:
         ready_reason=str(ready.get("reason") or ""),
         ours=_ours(meta),
         provider_managers=_managers(meta, [("f:spec", "f:provider")]),
+        eso_finalizers=sum(
+            "externalsecrets.io" in each or "external-secrets.io" in each for each in meta.finalizers or ()
+        ),
     )
-
-
-def eso_finalizers(item: dict[str, Any]) -> int:
-    """How many finalizers of External Secrets Operator an object carries."""
-    return sum("externalsecrets.io" in each or "external-secrets.io" in each for each in _meta(item).finalizers or ())
 
 
 def _ours(meta: wire.ObjectMeta) -> bool:
     return (meta.labels or {}).get(MANAGED_BY) == OURS
 
 
-def _managers(meta: wire.ObjectMeta, paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _managers(meta: wire.OwnedMeta, paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Other field managers that own anything at or below one of *paths*."""
+    if not paths:
+        return ()
     owners = set()
     for entry in meta.managed_fields or ():
-        manager = str(entry.get("manager") or "")
-        if manager != OURS and any(_reaches(entry.get("fieldsV1"), path) for path in paths):
-            owners.add(manager)
+        if entry.manager != OURS and entry.fields_v1:
+            fields = msgspec.json.decode(entry.fields_v1)
+            if any(_reaches(fields, path) for path in paths):
+                owners.add(entry.manager)
     return tuple(sorted(owners))
 
 

@@ -8,9 +8,12 @@ from typing import Any
 import httpx2
 import msgspec
 
+from keystead.kube.pressure import LEVEL, seconds_asked
 from keystead.model.errors import FieldConflict, KeysteadError, Refused, Retryable
 from keystead.model.reasons import Reason
 
+VERSION_AHEAD = "ResourceVersionTooLarge"
+"""The code of a refusal of a version that the server has not seen: it, or what it stores, went back in time."""
 _LONGEST_MESSAGE = 256  # characters of a foreign text that may go into a log line or a condition
 
 STATUSES: dict[tuple[int, str], tuple[type[Retryable | Refused], Reason]] = {
@@ -35,19 +38,23 @@ def from_response(response: httpx2.Response, what: str) -> KeysteadError:
     status = _status(response)
     code = str(status.get("reason") or "")
     text = f"{what}: {response.status_code} {code} {str(status.get('message') or '')[:_LONGEST_MESSAGE]}".strip()
-    causes = [each for each in (status.get("details") or {}).get("causes") or [] if isinstance(each, dict)]
+    causes = _causes(status)
     conflicts = [each for each in causes if each.get("reason") == "FieldManagerConflict"]
     if conflicts:
         managers = tuple(sorted({_manager(str(each.get("message") or "")) for each in conflicts}))
         fields = tuple(sorted(str(each.get("field") or "") for each in conflicts))
         return FieldConflict(Reason.KUBERNETES_CONFLICT, text, managers=managers, fields=fields)
+    if any(each.get("reason") == VERSION_AHEAD for each in causes):
+        code = VERSION_AHEAD
+    if response.status_code == httpx2.codes.TOO_MANY_REQUESTS and LEVEL in response.headers:
+        text += f" (priority level {response.headers[LEVEL]})"
     row = STATUSES.get((response.status_code, code)) or STATUSES.get((response.status_code, ""))
     if row is None:
         failed = response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR
         row = (Retryable, Reason.KUBERNETES_UNAVAILABLE) if failed else (Refused, Reason.KUBERNETES_REFUSED)
     kind, reason = row
     if kind is Retryable:
-        return Retryable(reason, text, code=code or str(response.status_code), after=_after(response))
+        return Retryable(reason, text, code=code or str(response.status_code), after=seconds_asked(response.headers))
     return Refused(reason, text, code=code or str(response.status_code))
 
 
@@ -58,6 +65,13 @@ def from_exception(error: Exception, what: str) -> KeysteadError:
     return Retryable(Reason.KUBERNETES_UNAVAILABLE, f"{what}: {type(error).__name__}: {str(error)[:_LONGEST_MESSAGE]}")
 
 
+def unreadable(what: str, error: Exception) -> Retryable:
+    """The error for an answer that is not what it should be: a proxy's page, or one that was cut off."""
+    return Retryable(
+        Reason.KUBERNETES_UNAVAILABLE, f"{what}: unreadable answer: {type(error).__name__}", code="Unreadable"
+    )
+
+
 def _status(response: httpx2.Response) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(response.content)
@@ -66,11 +80,12 @@ def _status(response: httpx2.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) and body.get("kind") == "Status" else {}
 
 
+def _causes(status: dict[str, Any]) -> list[dict[str, Any]]:
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [each for each in causes if isinstance(each, dict)] if isinstance(causes, list) else []
+
+
 def _manager(message: str) -> str:
     """The API server writes ``conflict with "NAME" using VERSION``; the name is not given anywhere else."""
     return message.split('"')[1] if message.count('"') > 1 else "another manager"
-
-
-def _after(response: httpx2.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None

@@ -1,6 +1,9 @@
 """Leader election by a Lease, as client-go does it, with monotonic time for our own patience.
 
-- A holder renews well before its lease ends and stops writing before others may take over.
+- A holder renews well before its lease ends and stops writing before others may take over. It says so the moment its
+  time is over, not when the request it waits for has failed.
+- A machine that slept has not counted the seconds: when the wall has moved further than the lease lasts, nothing is
+  written before the next renewal. A wall that is set back, or forward, costs no more than that.
 - Another's lease is free when its record has not changed for its own duration on *our* clock: the clocks of others are
   never compared with ours.
 - Released on a clean stop, so that a standby takes over at once.
@@ -9,6 +12,7 @@
 import asyncio
 import contextlib
 import datetime
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +21,10 @@ import structlog
 
 from keystead.kube.client import Api
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Refused, Retryable
 
 log = structlog.get_logger("keystead.lease")
+_GRAIN = 1e-3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Lease:
         self._name = name
         self._identity = identity
         self._expires = float("-inf")
+        self._renewed = datetime.datetime.min.replace(tzinfo=datetime.UTC)
         self._seen: tuple[Any, float] | None = None
 
     @property
@@ -53,25 +59,30 @@ class Lease:
 
     def may_write(self, seconds: float) -> bool:
         """A write that ends within *seconds* may start: the lease outlives it."""
-        return self._clock.monotonic() + seconds < self._expires
+        slept = (self._clock.now() - self._renewed).total_seconds() > self._times.duration
+        return self._clock.monotonic() + seconds < self._expires and not slept
 
     async def acquire(self) -> None:
         """Return when we hold it."""
-        while not await self._try("acquire"):
-            await self._clock.sleep(self._times.retry_every)
+        while (wait := await self._try("acquire", self._times.duration / 2)) is not None:
+            spread = random.uniform(1.0, 1.2)  # noqa: S311 - so that those who wait do not ask in step
+            await self._clock.sleep(max(wait, self._times.retry_every) * spread)
 
     async def keep(self, lost: Callable[[], None]) -> None:
         """Renew until the lease is lost, then say so and return."""
+        wait = self._times.renew_every
         while True:
-            await self._clock.sleep(self._times.renew_every)
-            while not await self._try("renew"):
-                if not self.held:
-                    log.warning("lease lost", lease=self._name)
-                    lost()
-                    return
-                await self._clock.sleep(
-                    min(self._times.retry_every, max(0.05, self._expires - self._clock.monotonic()))
-                )
+            await self._clock.sleep(min(wait, self._left()))
+            if not self.held:
+                break
+            asked = await self._try("renew", min(self._times.duration / 2, self._left()))
+            wait = self._times.renew_every if asked is None else max(asked, self._times.retry_every)
+        log.warning("lease lost", lease=self._name)
+        lost()
+
+    def _left(self) -> float:
+        """Seconds that the lease lasts, rounded up to what a clock can tell."""
+        return max(_GRAIN, self._expires - self._clock.monotonic())
 
     async def release(self) -> None:
         """Let it go, so that others need not wait for it to run out."""
@@ -85,19 +96,23 @@ class Lease:
                     current["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._instant()}
                     await self._api.request("PUT", self._path, body=current)
 
-    async def _try(self, what: str) -> bool:
-        """Take or renew; False when another holds it or the API server does not answer."""
-        asked = self._clock.monotonic()
+    async def _try(self, what: str, seconds: float) -> float | None:
+        """Take or renew; ``None`` when done, else how long to wait at least (0: as usual)."""
+        asked, wall = self._clock.monotonic(), self._clock.now()
         try:
-            async with asyncio.timeout(self._times.duration / 2):
+            async with asyncio.timeout(seconds):
                 taken = await self._write(await self._api.get(self._path))
         except (KeysteadError, TimeoutError) as error:
-            log.info("lease: no answer", lease=self._name, what=what, error=str(error))
-            return False
-        if taken:
-            # Counted from before the request: the record may be as old as that.
-            self._expires = asked + self._times.duration
-        return taken
+            tell = log.warning if isinstance(error, Refused) and error.code != "AlreadyExists" else log.info
+            tell("lease: no answer", lease=self._name, what=what, error=str(error) or "in time")
+            return error.after or 0.0 if isinstance(error, Retryable) else 0.0
+        if not taken:
+            self._expires = float("-inf")  # another holds it, whatever we thought
+            return 0.0
+        # Counted from before the request: the record may be as old as that.
+        self._expires = asked + self._times.duration
+        self._renewed = wall
+        return None
 
     async def _write(self, current: dict[str, Any] | None) -> bool:
         if current is None:

@@ -5,7 +5,7 @@ A field without a default is required. A description that names a fact of Azure 
 
 import datetime
 import enum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -293,7 +293,19 @@ class ObjectMeta(Struct, rename="camel", kw_only=True):
     creation_timestamp: Instant | None = None
     deletion_timestamp: Instant | None = None
     finalizers: list[str] | None = None
-    managed_fields: list[dict[str, Any]] | None = None
+
+
+class ManagedFields(Struct, rename="camel", kw_only=True):
+    """What one field manager owns; the fields stay text until somebody asks."""
+
+    manager: str = ""
+    fields_v1: msgspec.Raw = msgspec.Raw()
+
+
+class OwnedMeta(ObjectMeta):
+    """Metadata of an object on which others' ownership matters."""
+
+    managed_fields: list[ManagedFields] | None = None
 
 
 class Typed(Struct, rename="camel", kw_only=True):

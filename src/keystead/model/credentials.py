@@ -28,6 +28,10 @@ class Credential:
         """What Azure keeps unique on an identity, compared exactly."""
         return (self.issuer, self.subject)
 
+    def agrees(self, other: "Credential") -> bool:
+        """Trusts the same tokens, whatever it is called."""
+        return self.trust == other.trust and self.audience == other.audience
+
 
 @dataclass(frozen=True, slots=True)
 class IdentityState:

@@ -242,6 +242,8 @@ class Store:
     ours: bool = False
     provider_managers: tuple[str, ...] = ()
     """Other field managers that own anything under ``spec.provider``."""
+    eso_finalizers: int = 0
+    """How many finalizers of External Secrets Operator it carries."""
 
 
 @dataclass(frozen=True, slots=True)

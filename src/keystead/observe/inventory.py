@@ -122,6 +122,7 @@ class Inventory:
             return
         if reason is Reason.IDENTITY_FULL:
             watched.state = dataclasses.replace(watched.state, full=True)
+        watched.corrections += 1  # a list that is under way may be from before
         watched.due = float("-inf")
 
     async def stop(self) -> None:
@@ -143,6 +144,9 @@ class Inventory:
             if not state.client_id:
                 state = await self._reader.identity(identity)
             credentials = await self._reader.credentials(identity)
+            if state is watched.state and not set(watched.state.credentials) <= set(credentials):
+                # What vanished may have vanished with the identity: made anew, it has another client and principal.
+                state = await self._reader.identity(identity)
         except KeysteadError as error:
             self._failed(identity, watched, error)
         else:
@@ -185,6 +189,8 @@ class Inventory:
             self.reachable = False
         after = getattr(error, "after", None)
         watched.due = self._clock.monotonic() + (after if after is not None else self._paces.retry)
+        if error.reason is Reason.IDENTITY_NOT_FOUND:
+            watched.state = IdentityState(identity)  # nothing that was known of it is so any more
         watched.state = dataclasses.replace(watched.state, problem=error.reason, problem_detail=str(error))
         log.warning("identity could not be read", identity=str(identity), reason=error.reason, error=str(error))
 

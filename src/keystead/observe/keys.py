@@ -3,7 +3,7 @@
 Both what the object was and what it is count: a namespace that loses its label concerns the grant it leaves.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
@@ -34,8 +34,8 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
 
 def _served(caches: Caches, namespace: str) -> set[str]:
     """Grants that have a claim or a ledger entry in this namespace."""
-    things: Iterable[Claim | Federation] = (*caches.claims(), *caches.federations())
-    return {each.grant_name for each in things if each.namespace == namespace}
+    claims = {each.grant_name for each in caches.claims_in(namespace)}
+    return claims | {each.grant_name for each in caches.federations_in(namespace)}
 
 
 def watcher(caches: Callable[[], Caches], requeue: Callable[[str], None]) -> Callable[[Any, Any], None]:

@@ -1,5 +1,6 @@
 """What observing needs from the adapters."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from keystead.model.credentials import Credential, IdentityState
@@ -27,6 +28,12 @@ class Caches(Protocol):
     def approvals(self) -> tuple[Approval, ...]: ...
 
     def federations(self) -> tuple[Federation, ...]: ...
+
+    def claims_of(self, grant: str) -> Collection[Claim]: ...
+
+    def claims_in(self, namespace: str) -> Collection[Claim]: ...
+
+    def federations_in(self, namespace: str) -> Collection[Federation]: ...
 
     def namespaces(self) -> dict[str, Namespace]: ...
 

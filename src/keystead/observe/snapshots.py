@@ -50,7 +50,7 @@ class Observer:
         grants = {grant.name: grant for grant in self._caches.grants()}
         federations = self._federations()
         mine = tuple(each for each in federations if each.grant_name == name)
-        claims = tuple(each for each in self._caches.claims() if each.grant_name == name)
+        claims = tuple(self._caches.claims_of(name))
         grant = grants.get(name)
         if grant is None and not mine:
             return None
@@ -108,11 +108,11 @@ class Observer:
             self._inventory.vouched(identity, held)
 
     def _other_claims(self, name: str, namespaces: set[str]) -> dict[str, tuple[Claim, ...]]:
-        found: dict[str, list[Claim]] = defaultdict(list)
-        for each in self._caches.claims():
-            if each.grant_name != name and each.namespace in namespaces:
-                found[each.namespace].append(each)
-        return {namespace: tuple(claims) for namespace, claims in found.items()}
+        found = {
+            namespace: tuple(each for each in self._caches.claims_in(namespace) if each.grant_name != name)
+            for namespace in namespaces
+        }
+        return {namespace: claims for namespace, claims in found.items() if claims}
 
     def _accounts(
         self, claims: Iterable[Claim], federations: Iterable[Federation], grant: Grant | None

@@ -1,6 +1,7 @@
 """The composition root: every object of the operator is built here, with constructor arguments."""
 
 import asyncio
+import contextlib
 import datetime
 import os
 import socket
@@ -14,7 +15,7 @@ from lightkube.config.kubeconfig import SingleConfig
 
 from keystead.apply.board import Board
 from keystead.apply.executor import Executor
-from keystead.apply.lanes import Lanes, LaneWiring
+from keystead.apply.lanes import WRITE_DEADLINE, Lanes, LaneWiring
 from keystead.apply.pacing import Paces
 from keystead.apply.verifier import Quorum, Verifier
 from keystead.azure.arm import IdentityClient
@@ -31,12 +32,13 @@ from keystead.kube.queue import WorkQueue
 from keystead.kube.status import StatusWriter
 from keystead.kube.writer import ClusterWriter
 from keystead.model.clock import Clock
+from keystead.model.errors import KeysteadError
 from keystead.model.records import Claim, Cluster
 from keystead.observe.inventory import Inventory, ListPaces
 from keystead.observe.keys import watcher
 from keystead.observe.snapshots import Memory, Observer
 from keystead.operator.clock import LoopClock
-from keystead.operator.controller import Controller
+from keystead.operator.controller import COALESCE, Controller
 from keystead.operator.settings import Settings
 from keystead.plan.snapshot import Limits
 from keystead.plan.verdicts import orphan_claim_verdict
@@ -45,6 +47,10 @@ from keystead.report.publish import Publisher
 
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
+_GRACE = 5.0  # seconds for passes to end by themselves once nothing more is begun
+_FLUSH = 4.0  # seconds for the last word
+_LONGEST_END = _GRACE + WRITE_DEADLINE + _FLUSH + 5.0
+"""Seconds; well below the half minute that Kubernetes gives a pod. The release of the lease is the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,100 +91,107 @@ class Operator:
             identity=self._instance,
             times=LeaseTimes(duration=settings.lease_duration),
         )
+        self._status = StatusWriter(self.api, self._clock, instance=self._instance)
         self.caches: ClusterCaches | None = None
         self.inventory: Inventory | None = None
         self.lanes: Lanes | None = None
         self.controller: Controller | None = None
+        self._observer: Observer | None = None
+        self._verifier: Verifier | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until *stop*; errors of the start are raised, later ones are retried."""
+        """Serve until *stop*, then end what was begun; errors of the start are raised, later ones are retried."""
         cluster = await read_cluster(self.api, issuer=self.settings.issuer)
         log.info("cluster", id=cluster.id, issuer=cluster.issuer, instance=self._instance)
-        queue = WorkQueue(self._clock)
-        board = Board()
-        watch = asyncio.create_task(self._watch(queue, board, cluster), name="informers")
-        leading = asyncio.create_task(self._lead(queue, board, cluster), name="leader")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        try:
-            done, _ = await asyncio.wait({watch, leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in (stopping, leading, watch):
-                task.cancel()
-            await asyncio.gather(stopping, leading, watch, return_exceptions=True)
-            await self._close()
-
-    async def _watch(self, queue: WorkQueue, board: Board, cluster: Cluster) -> None:
-        del board, cluster
-        self.caches = ClusterCaches(
+        queue: WorkQueue[str] = WorkQueue(self._clock)
+        caches = self.caches = ClusterCaches(
             self.api,
             self._clock,
             lambda old, new: self._changed(queue, old, new),
             account_names=self.settings.service_account_names,
             patience=self._seams.patience,
         )
-        await self.caches.run()
+        watch = asyncio.create_task(caches.run(), name="informers")
+        leading = asyncio.create_task(self._lead(queue, Board(), cluster, caches), name="leader")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({watch, leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            queue.close()
+            if self.controller is not None:
+                await asyncio.wait({leading, watch}, timeout=_LONGEST_END, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (stopping, leading):
+                task.cancel()
+            await asyncio.gather(stopping, leading, return_exceptions=True)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await self._close()
 
-    def _changed(self, queue: WorkQueue, old: Any, new: Any) -> None:
-        if self.caches is None or self._observer is None:
+    def _changed(self, queue: WorkQueue[str], old: Any, new: Any) -> None:
+        caches, observer = self.caches, self._observer
+        if caches is None or observer is None:
             return  # nobody works yet: whoever begins to looks at every grant
-        caches = self.caches
         if isinstance(old, Claim) and new is None:
-            self._observer.claim_deleted(old)
-        requeue: Callable[[str], None] = lambda name: queue.add_after(name, 0.03)  # noqa: E731 - a binding
+            observer.claim_deleted(old)
+        requeue: Callable[[str], None] = lambda name: queue.add_after(name, COALESCE)  # noqa: E731 - a binding
         watcher(lambda: caches, requeue)(old, new)
 
-    _observer: Observer | None = None
-
-    async def _lead(self, queue: WorkQueue, board: Board, cluster: Cluster) -> None:
-        """Wait for the lease, work while it is held, begin anew when it is lost."""
+    async def _lead(self, queue: WorkQueue[str], board: Board, cluster: Cluster, caches: ClusterCaches) -> None:
+        """Wait for the lease, work while it is held, begin anew when it is lost; return when the queue is closed."""
         while True:
             await self.lease.acquire()
             log.info("leading", instance=self._instance)
             self.metrics.leader.set(1)
             lost = asyncio.Event()
             keeping = asyncio.create_task(self.lease.keep(lost.set), name="lease")
-            working = asyncio.create_task(self._work(queue, board, cluster), name="work")
+            working = asyncio.create_task(self._work(queue, board, cluster, caches), name="work")
             losing = asyncio.create_task(lost.wait())
             try:
                 done, _ = await asyncio.wait({keeping, working, losing}, return_when=asyncio.FIRST_COMPLETED)
                 if working in done:
                     working.result()
+                    return
             finally:
                 self.metrics.leader.set(0)
                 for task in (working, losing):
                     task.cancel()
                 await asyncio.gather(working, losing, return_exceptions=True)
+                self.controller = None
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
                 await self.lease.release()
 
-    async def _work(self, queue: WorkQueue, board: Board, cluster: Cluster) -> None:
-        while self.caches is None:
-            await self._clock.sleep(0.01)
-        await self.caches.until_synced()
-        controller = self._build(self.caches, queue, board, cluster)
-        for name in {grant.name for grant in self.caches.grants()} | {
-            each.grant_name for each in self.caches.federations()
-        }:
+    async def _work(self, queue: WorkQueue[str], board: Board, cluster: Cluster, caches: ClusterCaches) -> None:
+        await caches.until_synced()
+        controller = self._build(caches, queue, board, cluster)
+        names = {grant.name for grant in caches.grants()}
+        names |= {each.grant_name for each in caches.federations()} | {each.grant_name for each in caches.claims()}
+        for name in sorted(names):
             queue.add(name)
-        for claim in self.caches.claims():
-            queue.add(claim.grant_name)
+        workers = [asyncio.create_task(controller.run(), name=f"worker:{number}") for number in range(_WORKERS)]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for number in range(_WORKERS):
-                    tasks.create_task(controller.run(), name=f"worker:{number}")
+            await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)  # the queue was closed
+            await asyncio.wait(workers, timeout=_GRACE)
         finally:
-            await asyncio.shield(self._drain())
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            drain = asyncio.create_task(self._drain(controller), name="drain")
+            try:
+                await asyncio.shield(drain)
+            except asyncio.CancelledError:
+                await drain  # it is bounded, and a write that nobody waits for is one that nobody has recorded
+                raise
 
-    def _build(self, caches: ClusterCaches, queue: WorkQueue, board: Board, cluster: Cluster) -> Controller:
+    def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
         writer = ClusterWriter(self.api, clock)
-        status = StatusWriter(self.api, clock, instance=self._instance)
+        status = self._status
 
         def requeue(name: str) -> None:
-            queue.add_after(name, 0.03)
+            queue.add_after(name, COALESCE)
 
         self.inventory = Inventory(
             self._identities,
@@ -208,27 +221,32 @@ class Operator:
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
-        async def orphans(grant_name: str) -> None:
+        async def orphans(grant_name: str) -> bool:
             if any(grant.name == grant_name for grant in caches.grants()):
-                return
-            for claim in caches.claims():
-                if claim.grant_name == grant_name:
-                    await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now())
+                return True
+            left = [claim for claim in caches.claims() if claim.grant_name == grant_name]
+            told = [
+                await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now()) for claim in left
+            ]
+            return all(told)
 
         executor = Executor(writer, self.lanes, self._verifier, board, clock)
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)
         return self.controller
 
-    _verifier: Verifier | None = None
-
-    async def _drain(self) -> None:
-        """Let writes in flight end; start nothing."""
+    async def _drain(self, controller: Controller) -> None:
+        """Let writes in flight end, start nothing, and say how things stand if it is still for us to say."""
         if self._verifier is not None:
             await self._verifier.stop()
         if self.lanes is not None:
             await self.lanes.stop()
         if self.inventory is not None:
             await self.inventory.stop()
+        if self.lease.held:
+            with contextlib.suppress(KeysteadError, TimeoutError):
+                async with asyncio.timeout(_FLUSH):
+                    await controller.tell()
+                    await self._status.flush()
 
     async def _close(self) -> None:
         await self._identities.close()
@@ -238,8 +256,9 @@ class Operator:
     def readiness(self) -> dict[str, bool]:
         """What /readyz says."""
         synced = self.caches is not None and self.caches.synced
+        watching = self.caches is not None and self.caches.watching
         azure = self.inventory is None or self.inventory.reachable is not False
-        return {"synced": synced, "leader": self.lease.held, "azure": azure}
+        return {"synced": synced, "watching": watching, "leader": self.lease.held, "azure": azure}
 
 
 def _limits(settings: Settings) -> Limits:

@@ -7,9 +7,9 @@ from typing import Protocol
 import structlog
 
 from keystead.apply.executor import Executor
-from keystead.kube.queue import WorkQueue
+from keystead.kube.queue import Closed, WorkQueue
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
 from keystead.plan.planner import make_plan
 from keystead.report.publish import Publisher
@@ -20,9 +20,9 @@ COALESCE = 0.03  # seconds: a burst of events about one grant is looked at once
 
 
 class Orphans(Protocol):
-    """Tells claims whose grant does not exist."""
+    """Tells claims whose grant does not exist; whether all were told."""
 
-    async def __call__(self, grant_name: str) -> None: ...
+    async def __call__(self, grant_name: str) -> bool: ...
 
 
 class Controller:
@@ -33,7 +33,7 @@ class Controller:
         observer: Observer,
         executor: Executor,
         publisher: Publisher,
-        queue: WorkQueue,
+        queue: WorkQueue[str],
         clock: Clock,
         orphans: Orphans,
     ) -> None:
@@ -50,16 +50,21 @@ class Controller:
         self._queue.add_after(name, COALESCE)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled, or until the queue is closed."""
         while True:
-            name = await self._queue.get()
             try:
-                await self._reconcile(name)
-                self._queue.forget(name)
+                name = await self._queue.get()
+            except Closed:
+                return
+            try:
+                if await self._reconcile(name):
+                    self._queue.forget(name)
+                else:
+                    self._queue.retry(name)  # somebody could not be told, and nothing else would bring us back
             except KeysteadError as error:
-                log.warning(
-                    "pass failed", grant=name, reason=error.reason, error=str(error), again=self._queue.retry(name)
-                )
+                asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
+                again = self._queue.retry(name, at_least=asked)
+                log.warning("pass failed", grant=name, reason=error.reason, error=str(error), again=again)
             except (asyncio.CancelledError, KeyboardInterrupt):
                 raise
             except Exception:
@@ -67,19 +72,27 @@ class Controller:
             finally:
                 self._queue.done(name)
 
-    async def _reconcile(self, name: str) -> None:
+    async def tell(self) -> None:
+        """Say how the grants stand whose turn would be next, and do nothing about it: for an operator that ends."""
+        for name in self._queue.take_due(2 * COALESCE):
+            seen = self._observer.snapshot(name)
+            if seen is not None:
+                await self._publisher.publish(seen, make_plan(seen))
+
+    async def _reconcile(self, name: str) -> bool:
+        """Whether everybody was told how things stand."""
         self.passes += 1
         seen = self._observer.snapshot(name)
         if seen is None:
-            await self._orphans(name)
-            return
+            return await self._orphans(name)
         plan = make_plan(seen)
         await self._executor.carry_out(plan)
-        await self._publisher.publish(seen, plan)
+        told = await self._publisher.publish(seen, plan)
         if seen.grant is None:
-            await self._orphans(name)
+            told = await self._orphans(name) and told
         drift = self._observer.next_list(seen)
         if drift is not None and not math.isinf(drift):
             self._queue.add_after(name, drift + COALESCE)
         if plan.look_again is not None:
             self._queue.add_after(name, (plan.look_again - self._clock.now()).total_seconds() + COALESCE)
+        return told

@@ -18,7 +18,8 @@ async def serve_health(operator: Operator, address: str, port: int) -> asyncio.S
 
 def _answerer(operator: Operator) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+        unreadable = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError)
+        with contextlib.suppress(TimeoutError, ConnectionError, *unreadable):
             async with asyncio.timeout(_LONGEST_REQUEST):
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].decode("ascii", "replace").split("?")[0]
@@ -40,7 +41,7 @@ def _page(operator: Operator, path: str) -> tuple[str, str, bytes]:
     if path == "/readyz":
         ready = operator.readiness()
         # A standby is ready to take over: leadership is shown, and not asked for.
-        ok = ready["synced"] and ready["azure"]
+        ok = ready["synced"] and ready["watching"] and ready["azure"]
         return ("200 OK" if ok else "503 Service Unavailable"), "application/json", msgspec.json.encode(ready)
     if path == "/metrics":
         return "200 OK", "text/plain; version=0.0.4", operator.metrics.text()

@@ -1,10 +1,12 @@
-"""Runs one replica as a process: signals, health port, exit codes."""
+"""Runs one replica as a process: signals, health port, exit codes.
 
-import asyncio
-import signal
+The first SIGTERM or SIGINT asks for an orderly end: writes in flight finish, status is told, the lease is released. The
+second ends the process at once.
+"""
 
 import structlog
 
+from keystead.kube.signals import stop_on_signals
 from keystead.model.errors import KeysteadError, Refused
 from keystead.model.reasons import Reason
 from keystead.operator.app import Operator
@@ -16,10 +18,7 @@ log = structlog.get_logger("keystead.operator")
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises errors of :mod:`keystead.model.errors` when it cannot start."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     operator = Operator(settings)
     health = None
     if settings.health_port:

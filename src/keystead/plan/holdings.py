@@ -52,8 +52,7 @@ class Holdings:
         held = names.get(wanted.name.lower())
         if held is None:
             return Holding.ABSENT
-        same = held.trust == wanted.trust and held.audience == wanted.audience
-        return Holding.PRESENT if same else Holding.DIFFERENT
+        return Holding.PRESENT if held.agrees(wanted) else Holding.DIFFERENT
 
     def unledgered(self, subject: str) -> list[tuple[IdentityId, Credential]]:
         """Credentials of this cluster's issuer for *subject* that no ledger entry records."""

@@ -15,8 +15,25 @@ from keystead.model.records import Claim, Federation
 from keystead.plan.snapshot import Lane
 
 
+class Watched(Protocol):
+    """One kind that is watched."""
+
+    path: str
+    lists: int
+    failures: int
+
+    @property
+    def objects(self) -> Sized: ...
+
+    @property
+    def left_out(self) -> int: ...
+
+
 class Objects(Protocol):
     """What is counted."""
+
+    @property
+    def informers(self) -> Iterable[Watched]: ...
 
     def claims(self) -> tuple[Claim, ...]: ...
 
@@ -60,6 +77,7 @@ class _Counts(Collector):
             for (code,), count in _tally((each,) for each in ended):
                 exchanges.add_metric([code], count)
             yield from _azure(sources)
+            yield from _watches(objects.informers)
             for (grant, reason), count in _tally((each.grant_name, _reason(each)) for each in objects.claims()):
                 claims.add_metric([grant, reason], count)
             for (identity,), count in _tally((each.identity.name,) for each in objects.federations()):
@@ -67,6 +85,21 @@ class _Counts(Collector):
         yield claims
         yield entries
         yield exchanges
+
+
+def _watches(informers: Iterable[Watched]) -> Iterator[GaugeMetricFamily]:
+    """How the caches stand."""
+    meanings: tuple[tuple[str, str, Callable[[Watched], int]], ...] = (
+        ("keystead_cached_objects", "Objects in the cache of a kind.", lambda each: len(each.objects)),
+        ("keystead_cache_readings", "How often a kind was read as a whole.", lambda each: each.lists),
+        ("keystead_watch_failures", "Failures in a row of a kind's watch.", lambda each: each.failures),
+        ("keystead_objects_left_out", "Objects of a kind that cannot be understood.", lambda each: each.left_out),
+    )
+    for name, meaning, value in meanings:
+        family = GaugeMetricFamily(name, meaning, labels=["path"])
+        for each in informers:
+            family.add_metric([each.path], value(each))
+        yield family
 
 
 def _azure(sources: Sources) -> Iterator[GaugeMetricFamily]:

@@ -1,6 +1,6 @@
 """Tells people: at most one status write per object and pass, none when nothing changed, then the Events.
 
-An object that cannot be written (gone, changed meanwhile) is left for the next pass; it never stops the others.
+An object that cannot be written never stops the others; where another try may help, the caller is told.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from keystead.model.conditions import Condition, ConditionDraft
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.records import Claim, Federation, Grant
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, FederationVerdict, GrantVerdict, Plan
@@ -32,26 +32,29 @@ class Publisher:
         self._told: dict[str, object] = {}
         """By uid: the status last written, since caches show it a moment later."""
 
-    async def publish(self, seen: Snapshot, plan: Plan) -> None:
-        """Write what changed."""
+    async def publish(self, seen: Snapshot, plan: Plan) -> bool:
+        """Write what changed; whether nothing is left that another try could write."""
         claims = {claim.key: claim for claim in seen.claims}
         federations = {federation.name: federation for federation in seen.federations if federation.uid}
+        running: list[asyncio.Task[bool]] = []
         async with asyncio.TaskGroup() as tasks:
             for verdict in plan.claims:
                 if verdict.claim_key in claims:
-                    tasks.create_task(self._claim(claims[verdict.claim_key], verdict, seen.now))
+                    running.append(tasks.create_task(self._claim(claims[verdict.claim_key], verdict, seen.now)))
             for entry in plan.federations:
                 if entry.name in federations:
-                    tasks.create_task(self._federation(federations[entry.name], entry, seen.now))
+                    running.append(tasks.create_task(self._federation(federations[entry.name], entry, seen.now)))
             if plan.grant is not None and seen.grant is not None:
-                tasks.create_task(self._grant(seen.grant, plan.grant, seen.now))
+                running.append(tasks.create_task(self._grant(seen.grant, plan.grant, seen.now)))
         known = {claim.uid for claim in seen.claims} | {federation.uid for federation in seen.federations}
         self._forget(known, seen)
+        return all(task.result() for task in running)
 
-    async def claim_without_grant(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> None:
-        await self._claim(claim, verdict, now)
+    async def claim_without_grant(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> bool:
+        """Whether it could be told."""
+        return await self._claim(claim, verdict, now)
 
-    async def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> None:
+    async def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> bool:
         conditions = self._merged(claim.uid, claim.conditions, verdict.conditions, claim.generation, now)
         status = ClaimStatus(
             conditions,
@@ -64,7 +67,7 @@ class Publisher:
         )
         unchanged = _same(claim.conditions, conditions) and claim.federation_name == verdict.federation_name
         if claim.deleting or not self._news(claim.uid, status, unchanged=unchanged):
-            return
+            return True
         events = transitions(
             claim.conditions, conditions, kind="VaultClaim", namespace=claim.namespace, name=claim.name, uid=claim.uid
         )
@@ -74,10 +77,11 @@ class Publisher:
                 self._told[claim.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=claim.key, error=str(error))
-                return
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
             await self._tell(events)
+        return True
 
-    async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> None:
+    async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> bool:
         conditions = self._merged(federation.uid, federation.conditions, verdict.conditions, 1, now)
         status = FederationStatus(conditions, verdict.verified_at, verdict.last_exchange_code, verdict.last_exchange_at)
         last = federation.last_exchange
@@ -87,21 +91,23 @@ class Publisher:
             and (last.code if last is not None else "") == verdict.last_exchange_code
         )
         if not self._news(federation.uid, status, unchanged=unchanged):
-            return
+            return True
         async with self._turn:
             try:
                 await self._writer.federation_status(federation, status)
                 self._told[federation.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=federation.name, error=str(error))
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
+        return True
 
-    async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> None:
+    async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> bool:
         conditions = self._merged(grant.uid, grant.conditions, verdict.conditions, grant.generation, now)
         status = GrantStatus(
             conditions, verdict.identities, verdict.total, verdict.ready, verdict.awaiting_review, verdict.blocked
         )
         if not self._news(grant.uid, status, unchanged=False):
-            return
+            return True
         events = transitions(
             grant.conditions, conditions, kind="VaultGrant", namespace="", name=grant.name, uid=grant.uid
         )
@@ -111,8 +117,9 @@ class Publisher:
                 self._told[grant.uid] = status
             except KeysteadError as error:
                 log.info("status not written", object=grant.name, error=str(error))
-                return
+                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
             await self._tell(events)
+        return True
 
     def _merged(
         self,

@@ -8,26 +8,23 @@ Rules:
 """
 
 import base64
-import datetime
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from keystead.kube.client import Api
+from keystead.kube.events import Recorder, Said
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError
 from keystead.model.secret import Secret
-from keystead.sync.objects import API_VERSION, ExternalSecret, SecretStore, external_secret
+from keystead.sync.objects import API_VERSION, ExternalSecret, SecretStore, read_external_secret
 from keystead.sync.plan import DeleteSecret, ReplaceSecret
 from keystead.sync.refresh import CREATED_BY_LABEL, is_intact
 from keystead.sync.snapshot import LiveSecret, OwnedFields, Owner, SecretBytes, SecretMark, SecretShape
 
 MANAGER = "keystead-sync"
 SECRETS = "/api/v1/secrets"
-_NOTE_LIMIT = 1024  # characters: events.k8s.io refuses longer notes
-_REMEMBERED = 2000
 
 
 class ClusterSecrets:
@@ -83,14 +80,12 @@ class ClusterVoice:
 
     def __init__(self, api: Api, clock: Clock, *, instance: str) -> None:
         self._api = api
-        self._clock = clock
-        self._instance = instance
-        self._said: dict[str, int] = {}
+        self._recorder = Recorder(api, clock, controller="keystead.dev/sync", instance=instance, manager=MANAGER)
 
     async def external_secret_status(self, es: ExternalSecret, status: Mapping[str, object]) -> ExternalSecret | None:
         path = f"{_eso('externalsecrets', es.namespace, es.name)}/status"
         answer = await self._api.merge(path, {"status": status}, manager=MANAGER)
-        return None if answer is None else external_secret(msgspec.json.decode(answer))
+        return None if answer is None else read_external_secret(answer)
 
     async def store_status(self, store: SecretStore, status: Mapping[str, object]) -> None:
         metadata = store.metadata
@@ -101,50 +96,26 @@ class ClusterVoice:
 
     async def event(self, about: ExternalSecret | SecretStore, reason: str, text: str, *, warning: bool) -> None:
         """Created, or counted up when the same was said before."""
-        namespace = about.metadata.namespace or "default"
-        said = "\n".join((namespace, about.metadata.name, about.metadata.uid, reason, text))
-        name = f"{about.metadata.name[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-        folder = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-        count = self._said.pop(name, 0) + 1
-        self._said[name] = count
-        if len(self._said) > _REMEMBERED:
-            self._said.pop(next(iter(self._said)))
-        if count > 1:
-            series = {"series": {"count": count, "lastObservedTime": _precise(self._clock.now())}}
-            if await self._api.merge(f"{folder}/{name}", series, manager=MANAGER) is not None:
-                return
-        body = self._event(about, name, reason, text, warning=warning)
-        await self._api.apply(f"{folder}/{name}", body, manager=MANAGER)
+        metadata = about.metadata
+        store = "SecretStore" if metadata.namespace else "ClusterSecretStore"
+        kind = "ExternalSecret" if isinstance(about, ExternalSecret) else store
+        said = Said(
+            API_VERSION,
+            kind,
+            metadata.namespace,
+            metadata.name,
+            metadata.uid,
+            reason,
+            "Sync",
+            text,
+            warning=warning,
+        )
+        await self._recorder.say(said)
 
     async def release(self, es: ExternalSecret, finalizer: str) -> None:
         left = [each for each in es.metadata.finalizers if each != finalizer]
         path = _eso("externalsecrets", es.namespace, es.name)
         await self._api.merge(path, {"metadata": {"uid": es.metadata.uid, "finalizers": left}}, manager=MANAGER)
-
-    def _event(
-        self, about: ExternalSecret | SecretStore, name: str, reason: str, text: str, *, warning: bool
-    ) -> dict[str, Any]:
-        kind = "ExternalSecret" if isinstance(about, ExternalSecret) else "SecretStore"
-        namespace = about.metadata.namespace or "default"
-        return {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": namespace},
-            "eventTime": _precise(self._clock.now()),
-            "type": "Warning" if warning else "Normal",
-            "reason": reason,
-            "action": "Sync",
-            "note": text[:_NOTE_LIMIT],
-            "regarding": {
-                "apiVersion": API_VERSION,
-                "kind": kind,
-                "name": about.metadata.name,
-                "namespace": about.metadata.namespace,
-                "uid": about.metadata.uid,
-            },
-            "reportingController": "keystead.dev/sync",
-            "reportingInstance": self._instance,
-        }
 
 
 def shape_of(item: Mapping[str, Any]) -> SecretShape:
@@ -163,8 +134,9 @@ def shape_of(item: Mapping[str, Any]) -> SecretShape:
     )
 
 
-def mark_of(item: dict[str, Any]) -> SecretMark:
+def mark_of(text: msgspec.Raw) -> SecretMark:
     """Pure: what the engine remembers of a managed Secret; the data are looked at and let go."""
+    item = msgspec.json.decode(text)
     shape, metadata = shape_of(item), item["metadata"]
     return SecretMark(
         shape.namespace,
@@ -252,7 +224,3 @@ def _account(namespace: str, name: str) -> str:
 def _eso(resource: str, namespace: str, name: str) -> str:
     place = f"/namespaces/{namespace}" if namespace else ""
     return f"/apis/{API_VERSION}{place}/{resource}/{name}"
-
-
-def _precise(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

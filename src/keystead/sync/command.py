@@ -24,6 +24,10 @@ def sync(
     authority: Annotated[
         str, typer.Option(envvar="AZURE_AUTHORITY_HOST", help="Entra's address, where it is not the cloud's own.")
     ] = "",
+    lease: Annotated[
+        str,
+        typer.Option(envvar="KEYSTEAD_SYNC_LEASE", help="NAMESPACE/NAME of the Lease of the replica that serves."),
+    ] = "default/keystead-sync",
     log_level: Annotated[
         str, typer.Option(envvar="KEYSTEAD_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -41,6 +45,7 @@ def sync(
         store_interval=datetime.timedelta(seconds=store_interval),
         workers=workers,
         authority=_address(authority),
+        lease=_lease(lease),
     )
     asyncio.run(serve(settings))
 
@@ -49,3 +54,10 @@ def _address(authority: str) -> str:
     """Azure's tools take AZURE_AUTHORITY_HOST with and without ``https://`` and a last slash."""
     bare = authority.rstrip("/")
     return bare if not bare or "://" in bare else f"https://{bare}"
+
+
+def _lease(text: str) -> tuple[str, str]:
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise typer.BadParameter(f"KEYSTEAD_SYNC_LEASE: {text!r} is not allowed: give NAMESPACE/NAME.")
+    return namespace, name

@@ -13,6 +13,7 @@ import asyncio
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 import structlog
@@ -32,8 +33,8 @@ from keystead.sync.objects import (
     ExternalSecret,
     SecretStore,
     StoreRef,
-    external_secret,
-    secret_store,
+    read_external_secret,
+    read_secret_store,
 )
 from keystead.sync.passes import Passes, World
 from keystead.sync.ports import Voice
@@ -70,21 +71,25 @@ class Engine:
         self._tokens = tokens
         self._shelf = shelf
         self.agenda = Agenda(clock)
+        inside = attrgetter("metadata.uid")
         self._external = Informer(
-            api, clock, EXTERNAL_SECRETS, external_secret, self._external_changed, patience=how.patience
+            api, clock, EXTERNAL_SECRETS, read_external_secret, self._external_changed, how.patience, uid=inside
         )
-        self._stores = Informer(api, clock, SECRET_STORES, secret_store, self._store_changed, patience=how.patience)
+        self._stores = Informer(
+            api, clock, SECRET_STORES, read_secret_store, self._store_changed, how.patience, uid=inside
+        )
         self._cluster_stores = Informer(
-            api, clock, CLUSTER_SECRET_STORES, secret_store, self._store_changed, patience=how.patience
-        )
-        self._marks = Informer(
             api,
             clock,
-            SECRETS,
-            mark_of,
-            self._mark_changed,
-            patience=how.patience,
-            label_selector=f"{MANAGED_LABEL}=true",
+            CLUSTER_SECRET_STORES,
+            read_secret_store,
+            self._store_changed,
+            how.patience,
+            uid=inside,
+            optional=True,  # External Secrets Operator can be installed without it
+        )
+        self._marks = Informer(
+            api, clock, SECRETS, mark_of, self._mark_changed, how.patience, label_selector=f"{MANAGED_LABEL}=true"
         )
         self._by_store: dict[Place, set[Place]] = {}
         self._by_target: dict[Place, set[Place]] = {}

@@ -224,14 +224,15 @@ class SecretStore(_Part, frozen=True):
         return any(each.type == "Ready" for each in self.status.conditions)
 
 
+read_external_secret = msgspec.json.Decoder(ExternalSecret).decode
+"""From JSON text. Raises msgspec.ValidationError with the field's path."""
+read_secret_store = msgspec.json.Decoder(SecretStore).decode
+"""As above."""
+
+
 def external_secret(item: dict[str, Any]) -> ExternalSecret:
     """Pure: decoded. Raises msgspec.ValidationError with the field's path."""
     return msgspec.convert(item, ExternalSecret)
-
-
-def secret_store(item: dict[str, Any]) -> SecretStore:
-    """Pure: decoded. Raises msgspec.ValidationError with the field's path."""
-    return msgspec.convert(item, SecretStore)
 
 
 def go_duration(text: str) -> datetime.timedelta:

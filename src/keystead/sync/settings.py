@@ -17,3 +17,5 @@ class SyncSettings:
     workers: int = 32
     authority: str = ""
     """Empty: the authority of the cloud that a vault's name belongs to."""
+    lease: tuple[str, str] = ("default", "keystead-sync")
+    """Namespace and name: of several replicas, the one that holds this Lease serves."""

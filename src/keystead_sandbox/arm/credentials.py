@@ -1,7 +1,8 @@
 """Federated identity credentials of an identity.
 
-Checks in this order: authorisation, the parent, the body, 409 while another write holds the identity (which costs no
-token), the buckets, then place: issuer and subject once, twenty at most. Creates and deletes hold the identity alike.
+Checks in this order: authorisation (and what else Resource Manager asks first: locks, registration, policies), the
+parent, the body, 409 while another write holds the identity (which costs no token), the buckets, then place: issuer and
+subject once, twenty at most. Creates and deletes hold the identity alike, whoever the callers are.
 A write that has begun is carried out even when its client goes away, as a service at the other end of a network does.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from keystead_sandbox.arm import errors, rules, state
+from keystead_sandbox.arm import errors, rules, state, throttling
 from keystead_sandbox.arm.call import Call, Row
 from keystead_sandbox.arm.identities import IDENTITY
 from keystead_sandbox.resources import Credential, Identity, Trust
@@ -40,7 +41,10 @@ class Credentials:
     def _parent(self, call: Call, verb: str) -> Identity:
         rules.check_version(call.version, rules.CREDENTIALS)
         path = call.path.lower().partition("/federatedidentitycredentials")[0]
-        rules.authorise(self._world, call.caller, f"{rules.CREDENTIALS}/{verb}", path)
+        scope = call.path if "name" in call.names else call.collection
+        rules.admit(self._world, call.caller, f"{rules.CREDENTIALS}/{verb}", scope)
+        if verb == "write":
+            rules.check_policies(self._world, rules.CREDENTIALS, call.path, call.body())
         identity = self._world.identity(path)
         if identity is None:
             rules.group(self._world, call.names["subscription"], call.names["group"])
@@ -51,20 +55,14 @@ class Credentials:
 
     async def _list(self, call: Call) -> Response:
         identity = self._parent(call, "read")
-        size, start = rules.page(call.request.query_params, self._world.rules.page_size)
-        rules.take_turn(self._world, identity, "list")
+        call.place(self._world.rules.page_size)  # a page that makes no sense costs no token
+        throttling.take_turn(self._world, identity, "list")
         held = [state.credential_body(identity, each, call.version) for each in identity.credentials.values()]
-        page: dict[str, Any] = {"value": held[start : start + size]}
-        if start + size < len(held):
-            page["nextLink"] = (
-                f"https://{call.request.headers['host']}{call.path}?api-version={call.version}&$top={size}"
-                f"&$skiptoken={start + size}"
-            )
-        return JSONResponse(page)
+        return call.page(held, self._world.rules.page_size)
 
     async def _get(self, call: Call) -> Response:
         identity = self._parent(call, "read")
-        rules.take_turn(self._world, identity, "get")
+        throttling.take_turn(self._world, identity, "get")
         held = identity.credentials.get(call.names["name"].lower())
         if held is None:
             raise errors.no_credential(call.names["name"], identity)
@@ -72,9 +70,10 @@ class Credentials:
 
     async def _put(self, call: Call) -> Response:
         identity = self._parent(call, "write")
-        trust = rules.trust_of(call.names["name"], await call.body(), call.version)
+        trust = rules.trust_of(call.names["name"], call.body(), call.version)
         call.tell(credential=call.names["name"], issuer=trust.issuer, subject=trust.subject)
-        return await self._alone(identity, self._write(identity, call.names["name"], trust, call.version))
+        writing = self._write(identity, call.names["name"], trust, call.version)
+        return await self._alone(call, identity, "write", writing)
 
     async def _delete(self, call: Call) -> Response:
         identity = self._parent(call, "delete")
@@ -82,15 +81,15 @@ class Credentials:
         held = identity.credentials.get(call.names["name"].lower())
         if held is not None:
             call.tell(issuer=held.issuer, subject=held.subject)
-        return await self._alone(identity, self._remove(identity, call.names["name"]))
+        return await self._alone(call, identity, "delete", self._remove(identity, call.names["name"]))
 
-    async def _alone(self, identity: Identity, write: Coroutine[Any, Any, Response]) -> Response:
+    async def _alone(self, call: Call, identity: Identity, verb: str, write: Coroutine[Any, Any, Response]) -> Response:
         """Carry out *write*, once no other holds the identity and the buckets allow it."""
         key = identity.resource_id.lower()
         try:
             if key in self._held:
                 raise errors.concurrent(identity.resource_id)
-            rules.take_turn(self._world, identity, "write")
+            throttling.take_turn(self._world, identity, verb)
         except errors.Refusal:
             write.close()
             raise
@@ -103,7 +102,9 @@ class Credentials:
             self._writes.discard(ended)
 
         task.add_done_callback(done)
-        return await asyncio.shield(task)
+        response = await asyncio.shield(task)
+        response.headers.update(state.operation_header(call.caller, identity))
+        return response
 
     async def _write(self, identity: Identity, name: str, trust: Trust, version: str) -> Response:
         rules.check_place(self._world, identity, name, trust)
@@ -127,6 +128,7 @@ class Credentials:
         if name.lower() not in identity.credentials:
             return Response(status_code=204)
         await self._world.clock.sleep(self._world.rules.write_hold)
-        held = identity.credentials.pop(name.lower())
-        identity.deleted.append((held, self._world.clock.now()))
+        held = identity.credentials.pop(name.lower(), None)
+        if held is not None:
+            identity.deleted.append((held, self._world.clock.now()))
         return Response(status_code=200)

@@ -1,21 +1,39 @@
-"""What stands around the identities: tenants, subscriptions, resource groups, vaults, the cloud's metadata.
+"""What stands around everything: tenants, subscriptions, locations, providers, the cloud's metadata.
 
-Enough for the management clients, and for ``az login``; read only.
+A provider that the subscription has not registered refuses writes (:func:`rules.check_registered`); registering is at
+once here.
 """
-
-import re
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from keystead_sandbox.arm import errors, rules, state
-from keystead_sandbox.arm.call import GROUP, SUBSCRIPTION, Call, Row
+from keystead_sandbox.arm.call import SUBSCRIPTION, Call, Row
+from keystead_sandbox.arm.regions import REGIONS
 from keystead_sandbox.clouds import CLOUDS, PUBLIC, Cloud, cloud_at
+from keystead_sandbox.governance import covers
 from keystead_sandbox.world import World
 
-_VAULTS = r"/providers/microsoft\.keyvault/vaults"
-_GROUPS_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
-_VAULTS_READ = "Microsoft.KeyVault/vaults/read"
+_PROVIDERS = SUBSCRIPTION + "/providers"
+_PROVIDER = _PROVIDERS + r"/(?P<namespace>[^/]+)"
+_TYPES = {
+    "Microsoft.Authorization": (
+        "roleAssignments",
+        "roleDefinitions",
+        "locks",
+        "policyAssignments",
+        "policyDefinitions",
+    ),
+    "Microsoft.KeyVault": ("vaults", "vaults/accessPolicies", "deletedVaults", "checkNameAvailability"),
+    "Microsoft.ManagedIdentity": ("userAssignedIdentities", "userAssignedIdentities/federatedIdentityCredentials"),
+    "Microsoft.Resources": ("subscriptions", "resourceGroups", "tenants", "providers"),
+}
+_VERSIONS = {
+    "Microsoft.Authorization": ("2022-04-01", "2022-05-01-preview", "2020-05-01"),
+    "Microsoft.KeyVault": ("2026-05-15", "2026-02-01", "2025-05-01", "2024-11-01", "2023-07-01", "2022-07-01"),
+    "Microsoft.ManagedIdentity": tuple(sorted(rules.CREDENTIAL_VERSIONS, reverse=True)),
+    "Microsoft.Resources": ("2025-04-01", "2022-12-01", "2021-04-01"),
+}
 
 
 class Places:
@@ -29,19 +47,18 @@ class Places:
             Row("GET", "/tenants", self._tenants),
             Row("GET", "/subscriptions", self._subscriptions),
             Row("GET", SUBSCRIPTION, self._subscription),
-            Row("GET", SUBSCRIPTION + "/resourcegroups", self._groups),
-            Row("GET", GROUP, self._group),
-            Row("GET", SUBSCRIPTION + _VAULTS, self._vaults),
-            Row("GET", GROUP + _VAULTS, self._vaults),
-            Row("GET", GROUP + _VAULTS + "/(?P<vault>[^/]+)", self._vault),
-            Row("POST", SUBSCRIPTION + "/providers/(?P<namespace>[^/]+)/register", self._register),
+            Row("GET", SUBSCRIPTION + "/locations", self._locations),
+            Row("GET", _PROVIDERS, self._providers),
+            Row("GET", _PROVIDER, self._provider),
+            Row("POST", _PROVIDER + "/register", self._register),
+            Row("POST", _PROVIDER + "/unregister", self._unregister),
         ]
 
     async def _tenants(self, call: Call) -> Response:
         rules.check_form(call.version)
         tenant = self._world.tenants[call.caller.tenant_id]
         body = {"id": f"/tenants/{tenant.id}", "tenantId": tenant.id, "displayName": tenant.name}
-        return JSONResponse({"value": [body]})
+        return call.page([body], self._world.rules.page_size)
 
     async def _subscriptions(self, call: Call) -> Response:
         """Those where the caller has any role at all, as after ``az login``."""
@@ -51,7 +68,7 @@ class Places:
             each
             for each in self._world.subscriptions.values()
             if each.tenant_id == call.caller.tenant_id
-            and any(f"{role.scope.lower()}/".startswith(f"/subscriptions/{each.id}/") for role in roles)
+            and any(covers(f"/subscriptions/{each.id}", role.scope) or not role.scope for role in roles)
         ]
         count = {"type": "Total", "value": len(seen)}
         return JSONResponse({"value": [state.subscription_body(each) for each in seen], "count": count})
@@ -61,43 +78,68 @@ class Places:
         rules.authorise(self._world, call.caller, "Microsoft.Resources/subscriptions/read", call.path)
         return JSONResponse(state.subscription_body(self._world.subscriptions[call.names["subscription"].lower()]))
 
-    async def _groups(self, call: Call) -> Response:
+    async def _locations(self, call: Call) -> Response:
         rules.check_form(call.version)
-        rules.authorise(self._world, call.caller, _GROUPS_READ, call.path.rpartition("/")[0])
-        wanted = call.names["subscription"].lower()
-        found = [state.group_body(each) for each in self._world.groups.values() if each.subscription_id == wanted]
+        rules.admit(self._world, call.caller, "Microsoft.Resources/subscriptions/locations/read", call.collection)
+        base = f"/subscriptions/{call.names['subscription'].lower()}/locations"
+        found = [
+            {"id": f"{base}/{name}", "name": name, "type": "Region", "displayName": name, "regionalDisplayName": name}
+            for name in REGIONS
+        ]
         return JSONResponse({"value": found})
 
-    async def _group(self, call: Call) -> Response:
+    async def _providers(self, call: Call) -> Response:
         rules.check_form(call.version)
-        rules.authorise(self._world, call.caller, _GROUPS_READ, call.path)
-        return JSONResponse(state.group_body(rules.group(self._world, call.names["subscription"], call.names["group"])))
+        rules.admit(self._world, call.caller, "Microsoft.Resources/subscriptions/providers/read", call.collection)
+        return call.page([self._described(call, name) for name in _TYPES], self._world.rules.page_size)
 
-    async def _vaults(self, call: Call) -> Response:
+    async def _provider(self, call: Call) -> Response:
         rules.check_form(call.version)
-        scope = call.path.lower().partition("/providers/")[0]
-        rules.authorise(self._world, call.caller, _VAULTS_READ, scope)
-        if call.names.get("group"):
-            rules.group(self._world, call.names["subscription"], call.names["group"])
-        found = [each for each in self._world.vaults.values() if each.resource_id.lower().startswith(f"{scope}/")]
-        return JSONResponse({"value": [state.vault_body(each, call.cloud.vault_suffix) for each in found]})
-
-    async def _vault(self, call: Call) -> Response:
-        rules.check_form(call.version)
-        rules.authorise(self._world, call.caller, _VAULTS_READ, call.path)
-        vault = self._world.vault(call.names["vault"])
-        if vault is None or vault.resource_id.lower() != call.path.lower():
-            raise errors.not_found("Microsoft.KeyVault/vaults", call.names["vault"], call.names["group"])
-        return JSONResponse(state.vault_body(vault, call.cloud.vault_suffix))
+        rules.admit(self._world, call.caller, "Microsoft.Resources/subscriptions/providers/read", call.path)
+        return JSONResponse(self._described(call, self._named(call)))
 
     async def _register(self, call: Call) -> Response:
-        """Providers are registered here; clients may ask for it all the same."""
-        scope = re.split("/providers/", call.path, maxsplit=1, flags=re.IGNORECASE)[0]
-        namespace = call.names["namespace"]
-        rules.authorise(self._world, call.caller, f"{namespace}/register/action", scope)
-        return JSONResponse(
-            {"id": f"{scope}/providers/{namespace}", "namespace": namespace, "registrationState": "Registered"}
-        )
+        namespace = self._enter(call, "register")
+        self._world.unregistered.discard((call.names["subscription"].lower(), namespace.lower()))
+        return JSONResponse(self._described(call, namespace))
+
+    async def _unregister(self, call: Call) -> Response:
+        """Refused while something of the provider's is there, as in Azure."""
+        namespace = self._enter(call, "unregister")
+        scope = f"/subscriptions/{call.names['subscription']}"
+        standing = [*self._world.identities, *(each.resource_id for each in self._world.vaults.values())]
+        part = f"/providers/{namespace}/".lower()
+        if any(covers(scope, each) and part in each.lower() for each in standing):
+            raise errors.still_used(namespace)
+        self._world.unregistered.add((call.names["subscription"].lower(), namespace.lower()))
+        return JSONResponse(self._described(call, namespace))
+
+    def _enter(self, call: Call, verb: str) -> str:
+        rules.check_form(call.version)
+        namespace = self._named(call)
+        rules.authorise(self._world, call.caller, f"{namespace}/{verb}/action", call.collection)
+        return namespace
+
+    def _named(self, call: Call) -> str:
+        wanted = call.names["namespace"]
+        found = next((name for name in _TYPES if name.lower() == wanted.lower()), None)
+        if found is None:
+            raise errors.no_namespace(wanted)
+        return found
+
+    def _described(self, call: Call, namespace: str) -> dict[str, object]:
+        subscription = call.names["subscription"].lower()
+        missing = (subscription, namespace.lower()) in self._world.unregistered
+        return {
+            "id": f"/subscriptions/{subscription}/providers/{namespace}",
+            "namespace": namespace,
+            "registrationPolicy": "RegistrationRequired",
+            "registrationState": "NotRegistered" if missing else "Registered",
+            "resourceTypes": [
+                {"resourceType": each, "locations": list(REGIONS), "apiVersions": list(_VERSIONS[namespace])}
+                for each in _TYPES[namespace]
+            ],
+        }
 
 
 def metadata(request: Request) -> Response:

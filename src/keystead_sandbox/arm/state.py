@@ -1,14 +1,24 @@
 """Resources as Resource Manager shows them."""
 
+import uuid
 from typing import Any
 
-from keystead_sandbox.arm.rules import FLEXIBLE_VERSIONS
-from keystead_sandbox.resources import Credential, Identity, ResourceGroup, RoleAssignment, Subscription, Vault
-from keystead_sandbox.roles import Role
+from keystead_sandbox.arm.rules import FLEXIBLE_VERSIONS, ISOLATION_VERSIONS, RESTRICTION_VERSIONS
+from keystead_sandbox.entra.tokens import Caller
+from keystead_sandbox.resources import Credential, Identity, ResourceGroup, Subscription, Vault
 from keystead_sandbox.world import World
 
 
-def identity_body(identity: Identity) -> dict[str, Any]:
+def operation_header(caller: Caller, identity: Identity) -> dict[str, str]:
+    """What the identities' provider adds to the answers of its writes (recorded traffic)."""
+    operation = f"tenantId={caller.tenant_id},objectId={caller.object_id}/{identity.location}/{uuid.uuid4()}"
+    return {"x-ms-operation-identifier": operation}
+
+
+def identity_body(identity: Identity, version: str) -> dict[str, Any]:
+    """An identity, with the settings that *version* knows."""
+    known = {"isolationScope": ISOLATION_VERSIONS, "assignmentRestrictions": RESTRICTION_VERSIONS}
+    settings = {name: value for name, value in identity.properties.items() if version in known[name]}
     return {
         "id": identity.resource_id,
         "name": identity.name,
@@ -19,7 +29,7 @@ def identity_body(identity: Identity) -> dict[str, Any]:
             "tenantId": identity.tenant_id,
             "principalId": identity.principal_id,
             "clientId": identity.client_id,
-            **identity.properties,
+            **settings,
         },
     }
 
@@ -53,75 +63,26 @@ def subscription_body(subscription: Subscription) -> dict[str, Any]:
 
 
 def group_body(group: ResourceGroup) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "id": group.id,
         "name": group.name,
         "type": "Microsoft.Resources/resourceGroups",
         "location": group.location,
-        "properties": {"provisioningState": "Succeeded"},
+        "properties": {"provisioningState": "Succeeded" if group.gone_at is None else "Deleting"},
     }
+    return {**body, "tags": dict(group.tags)} if group.tags else body
 
 
-def vault_body(vault: Vault, suffix: str) -> dict[str, Any]:
+def resource_body(resource: Identity | Vault, group: str) -> dict[str, Any]:
+    """As ``GET …/resources`` shows what there is: ids with the group as it was first spelled."""
+    parts = resource.resource_id.split("/")
     return {
-        "id": vault.resource_id,
-        "name": vault.name,
-        "type": "Microsoft.KeyVault/vaults",
-        "location": vault.location,
-        "tags": {},
-        "properties": {
-            "tenantId": vault.tenant_id,
-            "vaultUri": f"https://{vault.name}{suffix}/",
-            "accessPolicies": [],
-            "enableRbacAuthorization": True,
-            "enableSoftDelete": True,
-            "softDeleteRetentionInDays": 90,
-            "sku": {"family": "A", "name": "standard"},
-            "provisioningState": "Succeeded",
-        },
+        "id": "/".join([*parts[:3], "resourceGroups", group, *parts[5:]]),
+        "name": resource.name,
+        "type": "/".join(parts[6:8]),
+        "location": resource.location,
+        "tags": dict(resource.tags),
     }
-
-
-def assignment_body(assignment: RoleAssignment) -> dict[str, Any]:
-    return {
-        "id": assignment.id,
-        "name": assignment.id.rsplit("/", 1)[1],
-        "type": "Microsoft.Authorization/roleAssignments",
-        "properties": {
-            "roleDefinitionId": _definition_id(assignment.role_definition_id, assignment.scope),
-            "principalId": assignment.principal_id,
-            "principalType": assignment.principal_type,
-            "scope": assignment.scope or "/",
-        },
-    }
-
-
-def role_body(role: Role, scope: str) -> dict[str, Any]:
-    permission = {
-        "actions": list(role.actions),
-        "notActions": list(role.not_actions),
-        "dataActions": list(role.data_actions),
-        "notDataActions": list(role.not_data_actions),
-    }
-    return {
-        "id": _definition_id(role.id, scope),
-        "name": role.id,
-        "type": "Microsoft.Authorization/roleDefinitions",
-        "properties": {
-            "roleName": role.name,
-            "type": "BuiltInRole",
-            "description": role.description,
-            "assignableScopes": ["/"],
-            "permissions": [permission],
-        },
-    }
-
-
-def _definition_id(role: str, scope: str) -> str:
-    """Built-in roles are shown below the subscription that was asked about."""
-    parts = scope.split("/")
-    holder = "/".join(parts[:3]) if parts[1:2] and parts[1].lower() == "subscriptions" else ""
-    return f"{holder}/providers/Microsoft.Authorization/roleDefinitions/{role}"
 
 
 def summary(world: World) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Row:
 CODES: dict[int, Row] = {
     50027: Row(400, "invalid_request", "JWT token is invalid or malformed."),
     50049: Row(400, "invalid_instance", "Unknown or invalid instance."),
+    50059: Row(
+        400,
+        "invalid_request",
+        "No tenant-identifying information found in either the request or implied by any provided credentials.",
+    ),
     50166: Row(400, "invalid_request", "Request to External OIDC endpoint failed."),
     70003: Row(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
     70011: Row(
@@ -65,6 +70,7 @@ CODES: dict[int, Row] = {
         " correct cloud. Check with your subscription administrator, this may happen if there are no active"
         " subscriptions for the tenant.",
     ),
+    90013: Row(400, "invalid_request", "Invalid input received from the user: '{parameter}' was sent more than once."),
     90061: Row(400, "invalid_request", "Request to External OIDC endpoint failed."),
     500011: Row(
         400,
@@ -121,8 +127,20 @@ CODES: dict[int, Row] = {
         "invalid_request",
         "The tenant '{tenant}' does not allow federated identity credentials of the issuer '{issuer}'.",
     ),
+    900023: Row(
+        400,
+        "invalid_request",
+        "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain.",
+    ),
     900144: Row(400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."),
+    900561: Row(400, "invalid_request", "The endpoint only accepts {accepted} requests. Received a {method} request."),
     1000502: Row(401, "invalid_client", "The provided certificate is not within its specified validity period."),
+    1002012: Row(
+        400,
+        "invalid_scope",
+        "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with"
+        " /.default suffixed to the resource identifier (application ID URI).",
+    ),
     5002727: Row(
         400,
         "invalid_request",

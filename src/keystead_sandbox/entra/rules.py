@@ -1,111 +1,49 @@
-"""Pure: how Entra reads an assertion, matches it with federated credentials and understands a scope.
+"""Pure: how Entra matches an assertion with federated credentials, and understands a scope.
 
 - Issuer, subject and audience are compared byte for byte; where only the subject's case differs, the code says so
   (Entra docs: "workload identity federation: important considerations and restrictions").
 - The stages are separate functions, so that the caller can do the next lookup only when the one before succeeded:
-  parse, issuer, (signature), time, subject and audience, resource.
+  issuer, (signature), time, subject and audience, resource.
 - ``aud`` may be an array: TokenRequest with several audiences makes such tokens, and one of them has to match.
 - Only RS256 is accepted, whatever the issuer publishes.
 """
 
-import base64
-import binascii
 import datetime
+import functools
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from joserfc import jws
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from keystead_sandbox import expressions
-from keystead_sandbox.clouds import CLOUDS
+from keystead_sandbox.clouds import CLOUDS, Cloud
+from keystead_sandbox.entra.assertions import Assertion
 from keystead_sandbox.entra.errors import RefusedError
 from keystead_sandbox.resources import Credential, Tenant
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST_LIFE = datetime.timedelta(hours=25)
-RESOURCES = frozenset(
+#: Resources by their application's id, which is the same in every cloud.
+_APPLICATIONS = frozenset(
     {
-        "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager's application id
-        "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault's application id
-        *(
-            resource
-            for cloud in CLOUDS
-            for resource in (cloud.arm_resource, cloud.classic, cloud.vault_resource, cloud.graph)
-        ),
+        "797f4846-ba00-4fd7-ba43-dac1f8f63013",  # Azure Resource Manager
+        "cfa8b339-82a2-471a-a3c9-0fc0be7a4093",  # Key Vault
+        "00000003-0000-0000-c000-000000000000",  # Microsoft Graph
     }
 )
+_OPENID = frozenset({"openid", "offline_access", "profile", "email"})
 ENTRA_HOSTS = tuple({f"https://{host}/" for cloud in CLOUDS for host in cloud.login_aliases} | {c.sts for c in CLOUDS})
 #: Refusals that say "the directory has no such record", and are remembered.
 NO_MATCH = frozenset({70025, 700211, 700213, 7002131, 7002138})
 #: Refusals that were one until 2023.
 TOLD_APART = frozenset({700211, 700212, 700213, 7002138})
-_HEADER_TYPES = ("JWT", "http://openid.net/specs/jwt/1.0")
 _FEWEST_BITS = 2048  # Entra takes no weaker RSA key (Entra docs: certificate credentials)
 _SUFFIX = "/.default"
-_END_OF_TIME = 253402300800  # the year 10000, which no datetime can print
-# Decoders skip what is not base64; here a stray byte, a newline at the end too, makes the token malformed.
-_COMPACT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """What an assertion claims; nothing of it is proven until its signature is verified."""
-
-    issuer: str
-    subject: str
-    audiences: tuple[str, ...]
-    key_id: str
-    algorithm: str
-    not_before: float
-    expires: float
-    issued: float | None
-    claims: Mapping[str, Any]
-    #: Of the certificate that signed it, in hexadecimal and upper case; empty unless it names one.
-    thumbprint: str
-
-
-def read_assertion(text: str) -> Assertion:
-    """Parse an assertion without believing it.
-
-    Raises:
-        RefusedError: 50027 when it is no JWT with the claims that matching needs, 5002727 for another kind of JWT.
-
-    """
-    if _COMPACT.fullmatch(text) is None:
-        raise RefusedError(50027)
-    try:
-        compact = jws.extract_compact(text.encode("ascii"))
-        header, claims = compact.headers(), json.loads(compact.payload)
-    except (JoseError, ValueError, RecursionError):
-        raise RefusedError(50027) from None
-    if not isinstance(claims, dict):
-        raise RefusedError(50027)
-    if header.get("typ", "JWT") not in _HEADER_TYPES:  # the API server leaves "typ" out
-        raise RefusedError(5002727)
-    audiences = claims.get("aud")
-    expires = _number(claims, "exp")
-    if expires is None:
-        raise RefusedError(50027)
-    return Assertion(
-        issuer=_text(claims, "iss"),
-        subject=_text(claims, "sub"),
-        audiences=_texts([audiences] if isinstance(audiences, str) else audiences),
-        key_id=str(header.get("kid", "")),
-        algorithm=str(header.get("alg", "")),
-        not_before=_number(claims, "nbf") or 0.0,
-        expires=expires,
-        issued=_number(claims, "iat"),
-        claims=claims,
-        thumbprint=_thumbprint(header),
-    )
 
 
 def check_tenant(assertion: Assertion, tenant: Tenant) -> None:
@@ -155,7 +93,7 @@ def _names(credential: Credential, assertion: Assertion) -> bool:
 
 
 def check_certificate(
-    text: str, assertion: Assertion, certificates: Sequence[str], *, endpoints: Sequence[str], now: datetime.datetime
+    assertion: Assertion, certificates: Sequence[str], *, endpoints: Sequence[str], now: datetime.datetime
 ) -> None:
     """Verify an assertion that an application signed with the key of one of its certificates.
 
@@ -175,11 +113,9 @@ def check_certificate(
             continue
         if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
             raise RefusedError(1000502)
-        public = certificate.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        try:
-            jws.deserialize_compact(text, RSAKey.import_key(public), algorithms=["RS256", "PS256"])
-        except (JoseError, ValueError):
-            raise RefusedError(700027, reason="The signature does not match the key.") from None
+        key = certificate.public_key()
+        if not isinstance(key, RSAPublicKey) or not assertion.is_signed_by(key):
+            raise RefusedError(700027, reason="The signature does not match the key.")
         if not assertion.not_before <= now.timestamp() < assertion.expires:
             raise _untimely(assertion, now)
         return
@@ -188,16 +124,14 @@ def check_certificate(
     )
 
 
-def check_signature(text: str, assertion: Assertion, key: RSAKey | None) -> None:
+def check_signature(assertion: Assertion, key: RSAKey | None) -> None:
     """Verify the assertion with the key that its issuer publishes under its ``kid``."""
     if key is None:
         raise RefusedError(700027, reason="The key was not found.")
     if assertion.algorithm != "RS256":
         raise RefusedError(700027, reason="The signature algorithm is not supported.")
-    try:
-        jws.deserialize_compact(text, key, algorithms=["RS256"])
-    except (JoseError, ValueError):
-        raise RefusedError(700027, reason="The signature does not match the key.") from None
+    if not assertion.is_signed_by(key.public_key):
+        raise RefusedError(700027, reason="The signature does not match the key.")
 
 
 def check_time(assertion: Assertion, now: datetime.datetime) -> None:
@@ -214,26 +148,28 @@ def _untimely(assertion: Assertion, now: datetime.datetime) -> RefusedError:
     return RefusedError(700024, now=_instant(now.timestamp()), begins=begins, ends=ends)
 
 
-def _thumbprint(header: Mapping[str, Any]) -> str:
-    given = header.get("x5t#S256") or header.get("x5t") or ""
-    try:
-        return base64.urlsafe_b64decode(f"{given}==").hex().upper()
-    except (binascii.Error, ValueError, TypeError):
-        raise RefusedError(50027) from None
-
-
-def resource_of(scope: str, *, tenant: str) -> str:
+def resource_of(scope: str, *, tenant: str, cloud: Cloud) -> str:
     """The resource that *scope* asks a token for, spelled as asked.
 
     MSAL for Go adds OpenID scopes to the list, and azure-cli asks for ``https://management.core.windows.net//.default``,
     whose audience keeps one slash.
     """
-    wanted = [item.removesuffix(_SUFFIX) for item in scope.split() if item.endswith(_SUFFIX)]
-    if len(wanted) != 1 or not wanted[0]:
+    items = [item for item in scope.split() if item.lower() not in _OPENID]
+    unsuffixed = [item for item in items if not item.endswith(_SUFFIX)]
+    if unsuffixed or not items:
+        raise RefusedError(1002012, scope=scope)
+    wanted = {item.removesuffix(_SUFFIX) for item in items}
+    if len(wanted) != 1 or "" in wanted:
         raise RefusedError(70011, scope=scope)
-    if wanted[0].removesuffix("/").lower() not in RESOURCES:
-        raise RefusedError(500011, resource=wanted[0], tenant=tenant)
-    return wanted[0]
+    return known_resource(wanted.pop(), tenant=tenant, cloud=cloud)
+
+
+def known_resource(resource: str, *, tenant: str, cloud: Cloud) -> str:
+    """*resource* itself, when *cloud* has it."""
+    wanted = resource.removesuffix("/").lower()
+    if wanted not in _APPLICATIONS and wanted not in _resources(cloud):
+        raise RefusedError(500011, resource=resource, tenant=tenant)
+    return resource
 
 
 def capabilities_of(claims: str) -> tuple[str, ...]:
@@ -269,27 +205,12 @@ def signing_keys(document: Any) -> dict[str, RSAKey]:
     return keys
 
 
-def _text(claims: dict[str, Any], name: str) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not value:
-        raise RefusedError(50027)
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        raise RefusedError(50027)
-    return tuple(value)
-
-
-def _number(claims: dict[str, Any], name: str) -> float | None:
-    value = claims.get(name)
-    if value is None:
-        return None
-    # A bool is an int to Python, but not to JSON.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
-        raise RefusedError(50027)
-    return float(value)
+@functools.cache
+def _resources(cloud: Cloud) -> frozenset[str]:
+    """What tokens of *cloud* may be for, without a slash at the end."""
+    named = {cloud.arm_resource, cloud.classic, cloud.vault_resource, cloud.graph}
+    # Storage has one name in all clouds; it has no service here, but clients ask for its tokens beside others.
+    return frozenset(resource.lower() for resource in named | {"https://storage.azure.com"})
 
 
 def _instant(timestamp: float) -> str:

@@ -11,15 +11,19 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from joserfc.jwk import RSAKey
+from starlette.requests import Request
 
 from keystead_sandbox.clock import Clock
+from keystead_sandbox.clouds import PUBLIC, cloud_at
+from keystead_sandbox.entra.assertions import Assertion
 from keystead_sandbox.entra.errors import RefusedError
-from keystead_sandbox.entra.rules import Assertion, signing_keys
+from keystead_sandbox.entra.rules import signing_keys
 from keystead_sandbox.resources import Application, Credential, Identity
 from keystead_sandbox.world import World
 
@@ -29,13 +33,47 @@ Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
 KEYS_LIFETIME = 3600.0  # sandbox seconds; reports say that Entra keeps an issuer's keys up to an hour
 REFETCH_INTERVAL = 30.0  # sandbox seconds; not documented, inferred
 _FOUND = 200
+ANY_TENANT = ("common", "organizations", "consumers")
+_GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+_DOMAIN = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63}")
+_WORD = re.compile(r"[A-Za-z0-9._-]{1,200}")  # only such a name is quoted back
+
+
+def host_asked(request: Request) -> str:
+    """The host and port that the client asked, as discovery documents repeat it."""
+    return request.headers.get("host", PUBLIC.login_host).lower().removesuffix(":443")
 
 
 class Directory:
-    """The federated credentials that an exchange finds, which are not those that ARM lists."""
+    """Tenants by their names, and the federated credentials that an exchange finds, which are not those that ARM lists."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def tenant(self, request: Request, *, any_tenant: bool = False) -> str:
+        """The id of the tenant in the request's path, which may name it by a domain of its own.
+
+        Raises:
+            RefusedError: 90002 for an unknown tenant, 900023 for what can be no tenant's name, 50059 for ``common`` and
+                its like where one tenant has to be named.
+
+        """
+        given = str(request.path_params["tenant"])
+        tenant, cloud = given.lower(), cloud_at(host_asked(request))
+        if tenant in ANY_TENANT:
+            if any_tenant:
+                return tenant
+            raise RefusedError(50059)
+        for each in self._world.tenants.values():
+            if each.is_in(cloud) and tenant in (each.id, *each.domains):
+                return each.id
+        if _GUID.fullmatch(tenant) or _DOMAIN.fullmatch(tenant):
+            refused = RefusedError(90002, tenant=given)
+        else:
+            refused = RefusedError(900023, tenant=given if _WORD.fullmatch(given) else "")
+        if request.method != "POST":
+            refused.error = "invalid_tenant"  # discovery's word for it
+        raise refused
 
     def view(self, principal: Identity | Application, assertion: Assertion) -> tuple[Credential, ...]:
         """What the directory shows to this exchange: now, or when it was last refused."""
@@ -84,7 +122,7 @@ class _Issuer:
     keys: dict[str, RSAKey] = field(default_factory=dict)
     fetched_at: float | None = None
     tried_at: float | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    look: "asyncio.Task[None] | None" = None
 
 
 class Issuers:
@@ -104,16 +142,33 @@ class Issuers:
 
         """
         known = self._issuers.setdefault(issuer, _Issuer())
-        async with known.lock:
-            now = self._clock.now()
-            if known.fetched_at is None or now >= known.fetched_at + KEYS_LIFETIME:
-                await self._refresh(issuer, known)
-            elif key_id not in known.keys and now >= (known.tried_at or 0.0) + REFETCH_INTERVAL:
-                try:
-                    await self._refresh(issuer, known)
-                except RefusedError:
-                    return None  # what is cached still stands, and it has no such key
-            return known.keys.get(key_id)
+        if not self._recent(known.fetched_at, KEYS_LIFETIME):
+            await self._look(issuer, known)
+        elif key_id not in known.keys and (
+            known.look is not None or not self._recent(known.tried_at, REFETCH_INTERVAL)
+        ):
+            try:
+                await self._look(issuer, known)
+            except RefusedError:
+                return None  # what is cached still stands, and it has no such key
+        return known.keys.get(key_id)
+
+    def _recent(self, then: float | None, seconds: float) -> bool:
+        # A clock that a snapshot set back leaves moments that lie ahead: they say nothing.
+        return then is not None and then <= self._clock.now() < then + seconds
+
+    async def _look(self, issuer: str, known: _Issuer) -> None:
+        """One fetch for all who wait, and one failure; who gives up waiting ends it for nobody else."""
+        if known.look is None:
+            known.look = asyncio.create_task(self._refresh(issuer, known))
+
+            def done(look: "asyncio.Task[None]") -> None:
+                known.look = None
+                if not look.cancelled():
+                    look.exception()  # nobody may be left to hear it
+
+            known.look.add_done_callback(done)
+        await asyncio.shield(known.look)
 
     async def _refresh(self, issuer: str, known: _Issuer) -> None:
         known.tried_at = self._clock.now()
@@ -136,7 +191,7 @@ class Issuers:
     async def _get(self, url: str) -> dict[str, Any]:
         try:
             status, body = await self._fetch(url)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: an address that is none
             raise RefusedError(50166) from None
         if status != _FOUND:
             raise RefusedError(90061)

@@ -53,7 +53,7 @@ class _Imds:
 
     def _token(self, request: Request) -> Response:
         identity = rules.chosen(request.query_params, self._machine.attached())
-        resource = rules.resource_of(request.query_params, identity.tenant_id)
+        resource = rules.resource_of(request.query_params, identity.tenant_id, self._world.cloud_of(identity.tenant_id))
         request.state.note.update(caller=identity.name, detail={"client_id": identity.client_id, "resource": resource})
         now, lifetime = int(self._world.clock.wall().timestamp()), int(self._world.rules.token_lifetime)
         token = self._authority.issue(identity, resource, machine=self._machine.id_for(identity))

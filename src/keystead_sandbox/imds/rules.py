@@ -8,6 +8,7 @@ time cannot be met here: answers take no time).
 from collections.abc import Mapping, Sequence
 
 from keystead_sandbox.buckets import Limit
+from keystead_sandbox.clouds import Cloud
 from keystead_sandbox.entra import rules as entra
 from keystead_sandbox.entra.errors import RefusedError as EntraRefusedError
 from keystead_sandbox.imds import errors
@@ -68,11 +69,11 @@ def check_request(headers: Mapping[str, str], query: Mapping[str, str]) -> None:
         raise errors.no_resource()
 
 
-def resource_of(query: Mapping[str, str], tenant: str) -> str:
+def resource_of(query: Mapping[str, str], tenant: str, cloud: Cloud) -> str:
     """The resource that a token is asked for, as the client spelled it."""
     resource = query["resource"]
     try:
-        return entra.resource_of(f"{resource}/.default", tenant=tenant)
+        return entra.known_resource(resource, tenant=tenant, cloud=cloud)
     except EntraRefusedError:
         raise errors.unknown_resource(resource[:600], tenant) from None
 

@@ -1,183 +1,171 @@
-"""What a vault holds, changed as the data plane changes it, and shown as it shows it.
+"""What a vault holds, as its secrets, keys and certificates have it in common.
 
-- A secret is its versions, newest last; its name is compared without regard to case and shown as it was first written.
-- Deleting is soft: all versions move aside, and the name stays taken until the secret is recovered or purged. Azure
-  takes seconds for that; here it is done when the answer is sent.
-- Only the body of a get or a set carries a value.
+- A thing is its versions, newest last; its name is compared without regard to case and shown as it was first written.
+- Deleting is soft: all versions move aside, and the name stays taken until the thing is recovered or purged, or its
+  retention is over. Azure takes seconds for that; here it is done when the answer is sent.
+- Lists go by name, lists of versions by version; a page begins after the last key of the page before, so that whatever
+  comes and goes meanwhile, nothing else is left out or shown twice.
 """
 
 import datetime
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
-from keystead_sandbox.keyvault import errors, rules
-from keystead_sandbox.resources import DeletedSecret, SecretVersion, Vault
+from keystead_sandbox.keyvault import errors
+from keystead_sandbox.resources import Deleted, Vault, Version
 from keystead_sandbox.world import World
 
+V = TypeVar("V", bound=Version)
+_CUSTOMARY_DAYS = 90
 
-class Secrets:
-    """One vault's secrets, for one request: ``base`` is the URL that the client calls the vault by."""
 
-    def __init__(self, world: World, vault: Vault, base: str) -> None:
+class Shelf(Generic[V]):
+    """One kind of things in one vault."""
+
+    def __init__(
+        self, world: World, vault: Vault, kind: str, live: dict[str, list[V]], deleted: dict[str, Deleted[V]]
+    ) -> None:
         self._world = world
         self._vault = vault
-        self._base = base
+        self.kind = kind
+        self.live = live
+        self.deleted = deleted
 
     # Looking -----------------------------------------------------------------------------------------------------
 
-    def find(self, name: str, version: str = "") -> SecretVersion:
-        """A version of a secret, the newest when none is named."""
-        versions = self._versions(name)
+    def versions(self, name: str) -> list[V]:
+        """All versions of a thing."""
+        versions = self.live.get(name.lower())
+        if not versions:
+            raise errors.not_found(self.kind, name)
+        return versions
+
+    def find(self, name: str, version: str = "") -> V:
+        """A version of a thing, the newest when none is named."""
+        versions = self.versions(name)
         if not version:
             return versions[-1]
         for held in versions:
             if held.version == version.lower():
                 return held
-        raise errors.not_found(f"{name}/{version}")
+        raise errors.not_found(self.kind, f"{name}/{version}")
 
-    def read(self, name: str, version: str = "") -> SecretVersion:
-        """A version whose value may be read: disabled ones may not; ``nbf`` and ``exp`` only inform."""
-        held = self.find(name, version)
-        if not held.enabled:
-            raise errors.disabled()
-        return held
+    def gone(self, name: str) -> Deleted[V]:
+        """A deleted thing."""
+        deleted = self.deleted.get(name.lower())
+        if deleted is None or self._is_over(name, deleted):
+            raise errors.deleted_not_found(self.kind, name)
+        return deleted
 
-    def page(self, after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        """Secrets in the order of their names, disabled ones too, and where the next page begins."""
-        names, following = _page(sorted(self._vault.secrets), after, size)
-        return [self.item(name) for name in names], following
+    def spelled(self, name: str) -> str:
+        """The name as it was first written."""
+        return self._vault.spelling.get((self.kind, name.lower()), name)
 
-    def version_page(self, name: str, after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        """A secret's versions."""
-        held = {version.version: version for version in self._versions(name)}
-        names, following = _page(sorted(held), after, size)
-        return [self.bundle(name, held[version], value=False) for version in names], following
+    def names(self, after: str, size: int) -> tuple[Sequence[str], str]:
+        """The next names, disabled things too, and where the page after them begins."""
+        return _page(sorted(self.live), after, size)
 
-    def deleted_page(self, after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        """The deleted secrets."""
-        names, following = _page(sorted(self._vault.deleted), after, size)
-        return [self.deleted_item(name) for name in names], following
+    def gone_names(self, after: str, size: int) -> tuple[Sequence[str], str]:
+        """The next names of deleted things."""
+        for name, deleted in list(self.deleted.items()):
+            self._is_over(name, deleted)
+        return _page(sorted(self.deleted), after, size)
+
+    def version_names(self, name: str, after: str, size: int) -> tuple[Sequence[str], str]:
+        """The next versions of a thing."""
+        return _page(sorted(held.version for held in self.versions(name)), after, size)
 
     # Changing ----------------------------------------------------------------------------------------------------
 
-    def set(self, name: str, new: rules.NewVersion) -> SecretVersion:
-        """A new version, which is what a get without a version now answers."""
-        if name.lower() in self._vault.deleted:
-            raise errors.deleted_but_recoverable(self._spelled(name))
-        made = self._world.set_secret(self._vault, name, new.value or "")
-        made.content_type = new.content_type or ""
-        _change(made, new)
-        return made
+    def check_free(self, name: str) -> None:
+        """Whether *name* can be written: not while a deleted thing owns it."""
+        deleted = self.deleted.get(name.lower())
+        if deleted is not None and not self._is_over(name, deleted):
+            raise errors.deleted_but_recoverable(self.kind, self.spelled(name))
 
-    def update(self, name: str, version: str, change: rules.Change) -> SecretVersion:
-        """Change what a version carries besides its value."""
-        held = self.find(name, version)
-        _change(held, change)
-        held.updated = self._world.clock.wall()
-        return held
+    def add(self, name: str, version: V) -> V:
+        """Make *version* the newest."""
+        self._vault.spelling.setdefault((self.kind, name.lower()), name)
+        self.live.setdefault(name.lower(), []).append(version)
+        return version
 
-    def delete(self, name: str) -> dict[str, object]:
-        """Move a secret aside."""
-        versions = self._versions(name)
-        del self._vault.secrets[name.lower()]
-        self._vault.deleted[name.lower()] = DeletedSecret(versions, self._world.clock.wall())
-        return self.deleted_bundle(name)
+    def put_back(self, name: str, versions: list[V]) -> None:
+        """Make *versions* all there is of a thing that is not there."""
+        self._vault.spelling[self.kind, name.lower()] = name
+        self.live[name.lower()] = versions
 
-    def recover(self, name: str) -> dict[str, object]:
-        """Bring a deleted secret back, with all its versions."""
-        deleted = self._deleted(name)
-        del self._vault.deleted[name.lower()]
-        self._vault.secrets[name.lower()] = deleted.versions
-        return self.bundle(name, deleted.versions[-1], value=False)
+    def delete(self, name: str) -> None:
+        """Move a thing aside."""
+        self.deleted[name.lower()] = Deleted(self.versions(name), self._world.clock.wall())
+        del self.live[name.lower()]
+
+    def recover(self, name: str) -> V:
+        """Bring a deleted thing back, with all its versions."""
+        deleted = self.gone(name)
+        if name.lower() in self.live:
+            raise errors.taken(self.kind, self.spelled(name))
+        del self.deleted[name.lower()]
+        self.live[name.lower()] = deleted.versions
+        return deleted.versions[-1]
 
     def purge(self, name: str) -> None:
-        """Forget a deleted secret; its name is free again."""
-        self._deleted(name)
-        del self._vault.deleted[name.lower()]
-        self._vault.spelling.pop(name.lower(), None)
+        """Forget a deleted thing; its name is free again."""
+        self.gone(name)
+        if self._vault.purge_protection:
+            raise errors.purge_protected(self._vault)
+        self._forget(name)
+
+    def _is_over(self, name: str, deleted: Deleted[V]) -> bool:
+        """Whether a deleted thing's retention is over; it is then no more."""
+        over = self._purged(deleted) <= self._world.clock.wall()
+        if over:
+            self._forget(name)
+        return over
+
+    def _forget(self, name: str) -> None:
+        del self.deleted[name.lower()]
+        if name.lower() not in self.live:
+            self._vault.spelling.pop((self.kind, name.lower()), None)
+
+    def _purged(self, deleted: Deleted[V]) -> datetime.datetime:
+        return deleted.deleted + datetime.timedelta(days=self._vault.retention_days)
 
     # Showing -----------------------------------------------------------------------------------------------------
 
-    def bundle(self, name: str, held: SecretVersion, *, value: bool) -> dict[str, object]:
-        """A version; the value only where *value* says so."""
-        shown: dict[str, object] = {"value": held.value} if value else {}
-        return {**shown, "id": f"{self._base}/secrets/{self._spelled(name)}/{held.version}", **_described(held)}
+    def attributes(self, held: V) -> dict[str, object]:
+        """A version's attributes."""
+        shown: dict[str, object] = {"enabled": held.enabled}
+        if held.not_before is not None:
+            shown["nbf"] = int(held.not_before.timestamp())
+        if held.expires is not None:
+            shown["exp"] = int(held.expires.timestamp())
+        shown["created"] = int(held.created.timestamp())
+        shown["updated"] = int(held.updated.timestamp())
+        days = self._vault.retention_days
+        level = "Recoverable" if days >= _CUSTOMARY_DAYS else "CustomizedRecoverable"
+        shown["recoveryLevel"] = level if self._vault.purge_protection else f"{level}+Purgeable"
+        shown["recoverableDays"] = days
+        return shown
 
-    def item(self, name: str) -> dict[str, object]:
-        """A secret in a list: its newest version's attributes, and an id without a version."""
-        newest = self._vault.secrets[name.lower()][-1]
-        return {"id": f"{self._base}/secrets/{self._spelled(name)}", **_described(newest)}
-
-    def deleted_bundle(self, name: str) -> dict[str, object]:
-        """A deleted secret, with its newest version's id."""
-        newest = self._deleted(name).versions[-1]
-        return {**self._deletion(name), **self.bundle(name, newest, value=False)}
-
-    def deleted_item(self, name: str) -> dict[str, object]:
-        """A deleted secret in a list."""
-        newest = self._deleted(name).versions[-1]
-        identity = f"{self._base}/secrets/{self._spelled(name)}"
-        return {**self._deletion(name), "id": identity, **_described(newest)}
-
-    def _deletion(self, name: str) -> dict[str, object]:
-        deleted = self._deleted(name).deleted
-        purged = deleted + datetime.timedelta(days=rules.RECOVERABLE_DAYS)
+    def deletion(self, name: str, base: str) -> dict[str, object]:
+        """When a thing was deleted, and how long it can be recovered."""
+        deleted = self.gone(name)
         return {
-            "recoveryId": f"{self._base}/deletedsecrets/{self._spelled(name)}",
-            "deletedDate": int(deleted.timestamp()),
-            "scheduledPurgeDate": int(purged.timestamp()),
+            "recoveryId": f"{base}/deleted{self.kind}/{self.spelled(name)}",
+            "deletedDate": int(deleted.deleted.timestamp()),
+            "scheduledPurgeDate": int(self._purged(deleted).timestamp()),
         }
 
-    def _versions(self, name: str) -> list[SecretVersion]:
-        versions = self._vault.secrets.get(name.lower())
-        if not versions:
-            raise errors.not_found(name)
-        return versions
 
-    def _deleted(self, name: str) -> DeletedSecret:
-        deleted = self._vault.deleted.get(name.lower())
-        if deleted is None:
-            raise errors.deleted_not_found(name)
-        return deleted
-
-    def _spelled(self, name: str) -> str:
-        return self._vault.spelling.get(name.lower(), name)
+def new_version(world: World, kind: str) -> str:
+    """A version's name: 32 hexadecimal digits that no other version has."""
+    return uuid.UUID(world.new_id(kind)).hex
 
 
-def trace(world: World, count: int) -> str:
+def trace(count: int) -> str:
     """A GUID for one answer, which only the order of answers decides."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{sorted(world.vaults)}/{count}"))
-
-
-def _change(held: SecretVersion, change: rules.Change) -> None:
-    if change.content_type is not None:
-        held.content_type = change.content_type
-    if change.tags is not None:
-        held.tags = dict(change.tags)
-    attributes = change.attributes or rules.Attributes()
-    if attributes.enabled is not None:
-        held.enabled = attributes.enabled
-    if attributes.nbf is not None:
-        held.not_before = attributes.not_before
-    if attributes.exp is not None:
-        held.expires = attributes.expires
-
-
-def _described(held: SecretVersion) -> dict[str, object]:
-    attributes: dict[str, object] = {"enabled": held.enabled}
-    if held.not_before is not None:
-        attributes["nbf"] = int(held.not_before.timestamp())
-    if held.expires is not None:
-        attributes["exp"] = int(held.expires.timestamp())
-    attributes["created"] = int(held.created.timestamp())
-    attributes["updated"] = int(held.updated.timestamp())
-    attributes["recoveryLevel"] = "Recoverable+Purgeable"
-    attributes["recoverableDays"] = rules.RECOVERABLE_DAYS
-    described: dict[str, object] = {"contentType": held.content_type} if held.content_type else {}
-    described["attributes"] = attributes
-    if held.tags:
-        described["tags"] = dict(held.tags)
-    return described
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vault/{count}"))
 
 
 def _page(keys: Iterable[str], after: str, size: int) -> tuple[Sequence[str], str]:

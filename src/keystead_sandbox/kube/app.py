@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from joserfc.jwk import RSAKey
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,12 +42,15 @@ class Cluster:
         issuer: str,
         users: Mapping[str, User],
         ca_pem: str = "",
+        seed: str | None = None,
+        key: RSAKey | None = None,
     ) -> None:
+        """*seed* gives the same UIDs each time; *key* signs tokens in place of one of its own."""
         self._clock = clock
         self._journal = journal
         self._users = users
-        self.tokens = TokenIssuer(clock, issuer)
-        self.rest = Rest(clock)
+        self.tokens = TokenIssuer(clock, issuer, key)
+        self.rest = Rest(clock, seed)
         self.rest.ca_pem = ca_pem
         self.authorizer = Authorizer(self.rest.store)
         self._reviews = Reviews(self.authorizer, self._user_of, self.rest.instant)

@@ -8,7 +8,6 @@
 """
 
 import copy
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -289,7 +288,3 @@ def _names(names: Object) -> set[tuple[str, str]]:
     kinds = {("kind", names.get(each)) for each in ("kind", "listKind")}
     typed = {("name", each) for each in (names.get("plural"), names.get("singular"), *(names.get("shortNames") or ()))}
     return {(space, name) for space, name in kinds | typed if name}
-
-
-def new_uid() -> str:
-    return str(uuid.uuid4())

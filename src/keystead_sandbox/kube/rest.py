@@ -2,6 +2,7 @@
 
 import copy
 import random
+import uuid
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
@@ -11,7 +12,7 @@ from keystead_sandbox.kube import errors, events, ownership, patches, schema
 from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
-from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle, new_uid
+from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle
 from keystead_sandbox.kube.preconditions import SYSTEM, applied_part, check_apply, check_patched, expect, kept_metadata
 from keystead_sandbox.kube.store import Store
 
@@ -33,7 +34,7 @@ def _no_guard(kind: Kind, item: Object | None, before: Object | None, how: Writi
 class Rest:
     """Operations on one cluster's objects. Whatever it returns must not be changed by the caller."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, seed: str | None = None) -> None:
         self.store = Store()
         self.kinds: dict[tuple[str, str, str], Kind] = {
             (each.group, each.version, each.plural): each for each in BUILT_IN
@@ -43,7 +44,7 @@ class Rest:
         """Asked before each write that a client causes; raises ApiError."""
         self._clock = clock
         self._lifecycle = Lifecycle(self)
-        self._random = random.Random(0)  # noqa: S311 - suffixes of generated names
+        self._random = random.Random(seed)  # noqa: S311 - names and UIDs, not secrets; a seed makes a run repeat
 
     def instant(self) -> str:
         return self._clock.wall().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -169,13 +170,16 @@ class Rest:
         self._lifecycle.changed(NAMESPACES, stored)
         return stored
 
+    def _new_uid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
     # Used by the life cycle too ----------------------------------------------------------------------------------
 
     def install(self, resource: tuple[str, str], item: Object) -> None:
         """Store an object of the cluster's own, unless it is there."""
         metadata = item["metadata"]
         if self.store.get(resource, metadata.get("namespace", ""), metadata["name"]) is None:
-            metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
+            metadata |= {"uid": self._new_uid(), "creationTimestamp": self.instant()}
             self.store.put(resource, item)
             self._lifecycle.created(resource, item)
 
@@ -262,7 +266,7 @@ class Rest:
             raise errors.invalid(kind.group, kind.kind, "", [problem])
         if kind.namespaced:
             metadata["namespace"] = namespace
-        metadata |= {"uid": new_uid(), "creationTimestamp": self.instant()}
+        metadata |= {"uid": self._new_uid(), "creationTimestamp": self.instant()}
         if kind.generations:
             metadata["generation"] = 1
         return metadata

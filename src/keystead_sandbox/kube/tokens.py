@@ -19,10 +19,10 @@ _REQUEST = ("authentication.k8s.io", "TokenRequest", "")
 class TokenIssuer:
     """One signing key; older ones stay published after a rotation."""
 
-    def __init__(self, clock: Clock, issuer: str) -> None:
+    def __init__(self, clock: Clock, issuer: str, key: RSAKey | None = None) -> None:
         self._clock = clock
         self.issuer = issuer
-        self._made: list[RSAKey] = []
+        self._made: list[RSAKey] = [] if key is None else [key]
 
     def rotate(self) -> None:
         """Sign with a new key from now on."""

@@ -23,6 +23,8 @@ SECRET = "app"  # noqa: S105 - the name of a Kubernetes object
 SECRET_KEY = "db-password"  # noqa: S105 - the name of a vault entry
 CONFIG_KEY = "app-config"
 
+HOME = "keystead-sandbox"
+"""The namespace of the operator, the engine, and everybody's accounts."""
 ADMIN, REVIEWER, OPERATOR, ENGINE, TEAM = (
     "platform-admin",
     "reviewer",
@@ -103,6 +105,11 @@ def make_cast() -> Cast:
         ),
         operator_secret=secrets.token_urlsafe(24),
     )
+
+
+def username(name: str) -> str:
+    """As whom the API server knows one of the cast."""
+    return f"system:serviceaccount:{HOME}:{name}"
 
 
 def _values() -> dict[str, str]:
@@ -194,7 +201,7 @@ def approval(claim: Mapping[str, Any], namespace_uid: str, vault_url: str) -> di
             "subject": f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}",
             "vaultUrl": vault_url,
             "decision": "Approved",
-            "by": REVIEWER,
+            "by": username(REVIEWER),
             "message": "reviewed in the sandbox",
         },
     }

@@ -17,13 +17,16 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from keystead_sandbox.kube_api import KubernetesRefused
+from keystead_sandbox.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import live, stage, summary
 from keystead_sandbox.scenario.cast import Cast, Fate, make_cast
+from keystead_sandbox.scenario.guest import NotWelcome
 from keystead_sandbox.scenario.judge import report as make_report
 from keystead_sandbox.scenario.judge import schedule, settled, unmet
-from keystead_sandbox.scenario.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario.story import Story
+from keystead_sandbox.scenario.where import EMBEDDED, Where
 from keystead_sandbox.scenario.witness import Witness
 
 _FRAMES = 8  # pictures a second, at most
@@ -40,6 +43,7 @@ class Options:
     once: bool
     keep: Path | None
     report: Path | None
+    where: Where
     rate: float
     plain: bool
     limit: float
@@ -57,6 +61,14 @@ def scenario(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write what was measured to this file, as JSON.", dir_okay=False)
     ] = None,
+    kube: Annotated[
+        str,
+        typer.Option(
+            "--kube",
+            metavar="embedded|real|PATH",
+            help="Which Kubernetes: our own, a real control plane (found, or built once), or a cluster's kubeconfig.",
+        ),
+    ] = EMBEDDED,
     clock_rate: Annotated[
         float, typer.Option("--clock-rate", help="How fast Azure's waits pass.", min=0.1, max=100)
     ] = 10.0,
@@ -72,7 +84,10 @@ def scenario(
     """
     # The clock of the command starts with the command, not when Python had imported us.
     began = time.monotonic() - max(0.0, time.time() - (started or psutil.Process().create_time()))
-    options = Options(began, once, keep, report, clock_rate, plain, limit)
+    where = Where(kube)
+    if not where.is_ours and not Path(kube).is_file():
+        raise typer.BadParameter(f"{kube!r} is neither embedded, nor real, nor a file", param_hint="--kube")
+    options = Options(began, once, keep, report, where, clock_rate, plain, limit)
     raise typer.Exit(asyncio.run(_Run(options).run()))
 
 
@@ -83,6 +98,7 @@ class _Run:
         self._began = options.began
         self._once = options.once
         self._report = options.report
+        self._where = options.where
         self._rate = options.rate
         self._limit = options.limit
         self._cast = make_cast()
@@ -101,7 +117,8 @@ class _Run:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._interrupted.set)
         parts = Parts(self._folder)
-        playing = asyncio.create_task(self._play(parts))
+        builder = stage.Builder(self._cast, self._where, parts, self._folder, self._say)
+        playing = asyncio.create_task(self._play(parts, builder))
         interrupted = asyncio.create_task(self._interrupted.wait())
         try:
             await asyncio.wait({playing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,29 +127,39 @@ class _Run:
             playing.cancel()
             await asyncio.wait({playing})
             return playing.result() if not playing.cancelled() and playing.exception() is None else 130
-        except PartFailed as failure:
-            Console(stderr=True, highlight=False).print(f"keystead sandbox: {failure}", style="red", markup=False)
+        except (PartFailed, KubernetesRefused) as failure:
+            self._complain(f"keystead sandbox: {failure}")
+            return 1
+        except NotWelcome as reason:
+            self._complain(
+                f"keystead sandbox: {self._where.title} cannot be used: {reason}. Nothing was changed there."
+            )
             return 1
         finally:
             interrupted.cancel()
             await parts.stop()
+            await builder.leave()
             if not self._kept:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _say(self, text: str, **style: Any) -> None:
         self._console.print(text, markup=False, soft_wrap=True, **style)
 
-    async def _play(self, parts: Parts) -> int:
+    def _complain(self, text: str) -> None:
+        Console(stderr=True, highlight=False).print(text, style="red", markup=False, soft_wrap=True)
+
+    async def _play(self, parts: Parts, builder: stage.Builder) -> int:
         self._say(
-            f"keystead sandbox: starting Kubernetes and Azure on loopback "
+            f"keystead sandbox: {self._where.title}, and an emulated Azure on loopback "
             f"(clock x{self._rate:g}: {self._rate:g} s of Azure's waiting pass in 1 s)"
         )
-        built = await stage.build(self._cast, parts, self._folder, rate=self._rate)
-        admin, reviewer = built.kubernetes(), built.kubernetes(roles.REVIEWER)
+        built = await builder.build(rate=self._rate)
+        admin, reviewer = built.kubernetes(roles.ADMIN), built.kubernetes(roles.REVIEWER)
         team, watcher = built.kubernetes(roles.TEAM), built.kubernetes()
         async with aiohttp.ClientSession() as azure:
             witness = Witness(self._cast, watcher, azure, built.azure_url, self._began)
-            operator = await stage.start_keystead(built, self._cast, parts, rate=self._rate)
+            operator = await stage.start_operator(built, self._cast, parts, rate=self._rate)
+            await stage.start_engine(built, parts)
             self._say(f"keystead sandbox: operator and engine started; {len(self._cast.fates)} namespaces move in")
             background = [
                 asyncio.create_task(witness.run()),

@@ -1,30 +1,34 @@
-"""Builds the stage: emulated Azure, embedded Kubernetes, operator and engine, each a process of its own.
+"""Builds the stage: emulated Azure, a Kubernetes, operator and engine, each a process of its own.
 
-Everything lies in one folder, readable by its owner alone. The operator and the engine are the unmodified executables;
-the clock's rate reaches them as ordinary settings.
+- Everything lies in one folder, readable by its owner alone.
+- The operator and the engine are the unmodified executables; the clock's rate reaches them as ordinary settings.
+- Everybody acts as a ServiceAccount of their own, with the roles that Keystead ships.
 """
 
 import asyncio
-import base64
+import json
 import os
 import shlex
 import shutil
-import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightkube import AsyncClient, KubeConfig
-from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
+from keystead_sandbox import kubeconfig as files
+from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, read_config
+from keystead_sandbox.processes import Part, Parts, executable
 from keystead_sandbox.scenario import cast as roles
-from keystead_sandbox.scenario.cast import Cast
-from keystead_sandbox.scenario.processes import Part, Parts, executable
+from keystead_sandbox.scenario import guest, people
+from keystead_sandbox.scenario.cast import HOME, Cast
+from keystead_sandbox.scenario.where import Where, cluster_of, write_kube_ca
 
 _ESO_CRDS = Path(__file__).parents[1] / "kube" / "eso_crds.yaml"
-_USERS = (roles.OPERATOR, roles.ENGINE, roles.REVIEWER, roles.TEAM)
+_SIGNALS = ("kubeconfig", "kubernetes-ca.pem", "azure.env")  # files that say by being there that something is ready
+_AT_ONCE = 8  # requests of the set-up in flight
 
 WAITS: Mapping[str, float] = {
     "KEYSTEAD_LANE_PACE": 4.0,
@@ -44,15 +48,17 @@ class Stage:
 
     folder: Path
     kubeconfig: Path
+    """The admin's."""
+    cast_kubeconfig: Path
+    """A context for each of the cast."""
     azure_url: str
-    azure_ca: Path
     environment: Mapping[str, str]
     """What an unmodified client on this machine needs to reach the sandbox."""
 
-    def kubernetes(self, context: str | None = None) -> AsyncClient:
-        """A client acting as one of the cast."""
-        config = KubeConfig.from_file(self.kubeconfig).get(context)
-        return AsyncClient(config=config, trust_env=False)
+    def kubernetes(self, name: str | None = None) -> AsyncClient:
+        """A client acting as one of the cast; as the admin of the cluster when none is named."""
+        path = self.kubeconfig if name is None else self.cast_kubeconfig
+        return AsyncClient(config=KubeConfig.from_file(path).get(name), trust_env=False)
 
 
 def write_seed(cast: Cast, path: Path) -> None:
@@ -95,48 +101,130 @@ def write_seed(cast: Cast, path: Path) -> None:
     path.write_text(yaml.safe_dump(seed, sort_keys=False))
 
 
-async def build(cast: Cast, parts: Parts, folder: Path, *, rate: float) -> Stage:
-    """Start Kubernetes and Azure, and install the custom resources. PartFailed when something does not come up."""
-    sandbox = executable("keystead-sandbox")
-    base = _base_environment()
-    kubeconfig, env_file, seed = folder / "kubeconfig", folder / "azure.env", folder / "seed.yaml"
-    write_seed(cast, seed)
-    users = [argument for user in _USERS for argument in ("--user", f"{user}:system:masters")]
-    definitions = asyncio.create_task(_crds(parts, base))
-    try:
-        journal = "kubernetes.journal.jsonl"
-        kube = await parts.start(
-            "kubernetes",
-            *(sandbox, "kube", "--kubeconfig", str(kubeconfig), "--journal", str(folder / journal)),
-            *("--clock-rate", str(rate), *users),
-            environment=base,
-        )
-        ca_file = folder / "kubernetes-ca.pem"
-        azure = await parts.start(
+class Builder:
+    """Builds a stage, and takes out of somebody else's cluster what it put there."""
+
+    def __init__(self, cast: Cast, where: Where, parts: Parts, folder: Path, say: Callable[[str], None]) -> None:
+        self._cast = cast
+        self._where = where
+        self._parts = parts
+        self._folder = folder
+        self._say = say
+        self._made: list[dict[str, Any]] = []
+
+    async def build(self, *, rate: float) -> Stage:
+        """Start Kubernetes and Azure, and set up the cluster. PartFailed when something does not come up.
+
+        Raises:
+            NotWelcome: The cluster is somebody else's and is not fit for it; nothing was changed.
+            KubernetesRefused: The cluster does not answer, or not as it must.
+
+        """
+        base = _base_environment()
+        for name in _SIGNALS:  # of an earlier run in a folder that was kept
+            (self._folder / name).unlink(missing_ok=True)
+        wanted = asyncio.create_task(self._wanted(base))
+        azure: asyncio.Task[dict[str, str]] | None = None
+        try:
+            told = await self._where.prepare(self._say)
+            ca_file = self._folder / "kubernetes-ca.pem"
+            if self._where.is_ours:  # both come up side by side: the file appears when Kubernetes is there
+                azure = asyncio.create_task(self._start_azure(base, ("--issuer-ca", str(ca_file)), rate=rate))
+            kubeconfig = await self._where.start(self._parts, self._folder, {**base, **told}, rate=rate)
+            if self._where.is_ours:
+                write_kube_ca(kubeconfig, ca_file)
+            admin = KubeApi(read_config(kubeconfig))
+            try:
+                objects = await wanted
+                if azure is None:
+                    objects = await self._enter(admin, objects)
+                    documents = self._folder / "issuer.json"
+                    files.write_private(documents, json.dumps(await guest.issuer_documents(admin)).encode())
+                    option = ("--issuer-documents", str(documents))
+                    azure = asyncio.create_task(self._start_azure(base, option, rate=rate))
+                await self._install(admin, objects)
+                cluster, host = cluster_of(kubeconfig)
+                cast_file = self._folder / "cast.kubeconfig"
+                files.publish(cast_file, files.document(cluster, await people.sections(admin), current=roles.ADMIN))
+            finally:
+                await admin.close()
+            exported = await azure
+            exported["NO_PROXY"] = f"{exported['NO_PROXY']},{host}"
+            return Stage(self._folder, kubeconfig, cast_file, exported["KEYSTEAD_SANDBOX_URL"], {**base, **exported})
+        finally:
+            wanted.cancel()
+            if azure is not None:
+                azure.cancel()
+
+    async def leave(self) -> None:
+        """Take out of somebody else's cluster what was put there; the operator and the engine have ended."""
+        if self._where.is_ours or not self._made:
+            return
+        self._say(f"keystead sandbox: taking everything out of {self._where.title} again")
+        admin = KubeApi(read_config(Path(self._where.named)))
+        try:
+            await guest.leave(admin, self._cast, self._made, self._say)
+        except KubernetesRefused as error:
+            self._say(f"keystead sandbox: whether all is gone cannot be told: {error}")
+        finally:
+            await admin.close()
+
+    async def _enter(self, admin: KubeApi, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Ask whether we may come in, and say what we bring; returns what is still to be made."""
+        definitions = [item for item in objects if item["kind"] == "CustomResourceDefinition"]
+        others = [item for item in objects if item["kind"] != "CustomResourceDefinition"]
+        await guest.check(admin, self._cast, others)
+        still = [*await guest.without_what_is_there(admin, definitions), *others]
+        self._say(f"keystead sandbox: {guest.announcement(self._cast, still)}")
+        return still
+
+    async def _install(self, admin: KubeApi, objects: Sequence[dict[str, Any]]) -> None:
+        self._made = list(objects)
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def put(item: dict[str, Any]) -> None:
+            async with turn:
+                await admin.apply(item)
+
+        # What lives in a namespace comes after it, and rights come last: what they name should be there.
+        for namespaced in (False, True):
+            async with asyncio.TaskGroup() as tasks:
+                for item in objects:
+                    if ("namespace" in item["metadata"]) is namespaced:
+                        tasks.create_task(put(item))
+        definitions = [item for item in objects if item["kind"] == "CustomResourceDefinition"]
+        await asyncio.gather(*(admin.until_served(each) for each in definitions))
+
+    async def _start_azure(self, base: Mapping[str, str], issuer: Sequence[str], *, rate: float) -> dict[str, str]:
+        """Start the emulated Azure; returns what its clients must be told."""
+        env_file, seed = self._folder / "azure.env", self._folder / "seed.yaml"
+        write_seed(self._cast, seed)
+        azure = await self._parts.start(
             "azure",
-            *(sandbox, "azure", "--seed", str(seed), "--env-file", str(env_file), "--issuer-ca", str(ca_file)),
-            *("--clock-rate", str(rate), "--journal", str(folder / "azure.journal.jsonl")),
+            *(executable("keystead-sandbox"), "azure", "--seed", str(seed), "--env-file", str(env_file), *issuer),
+            *("--clock-rate", str(rate), "--journal", str(self._folder / "azure.journal.jsonl")),
             environment=base,
         )
-        await parts.until_file(kube, kubeconfig)
-        write_kube_ca(kubeconfig, ca_file)
-        await parts.until_file(azure, env_file)
+        await self._parts.until_file(azure, env_file)
         seed.unlink()  # it holds the vaults' values
         exported = read_exports(env_file)
         # The emulated Azure takes its authority away when it ends; a kept folder goes on having it.
-        shutil.copy(exported["SSL_CERT_FILE"], folder / "azure-ca.pem")
-        stage = Stage(
-            folder, kubeconfig, exported["KEYSTEAD_SANDBOX_URL"], Path(exported["SSL_CERT_FILE"]), {**base, **exported}
+        shutil.copy(exported["SSL_CERT_FILE"], self._folder / "azure-ca.pem")
+        return exported
+
+    async def _wanted(self, environment: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Our kinds and roles, as the executable prints them, stand-ins for ESO's kinds, and the cast's accounts."""
+        keystead = executable("keystead")
+        printed = await asyncio.gather(
+            self._parts.output_of("crds", keystead, "crds", environment=environment),
+            self._parts.output_of("rbac", keystead, "rbac", "--namespace", HOME, environment=environment),
         )
-        await _install(stage, await definitions)
-        return stage
-    finally:
-        definitions.cancel()
+        documents = [each for text in (*printed, _ESO_CRDS.read_bytes()) for each in yaml.safe_load_all(text) if each]
+        return [*documents, *people.objects(self._cast)]
 
 
-async def start_keystead(stage: Stage, cast: Cast, parts: Parts, *, rate: float) -> Part:
-    """Start the operator and the engine, unmodified; returns the operator."""
-    keystead = executable("keystead")
+async def start_operator(stage: Stage, cast: Cast, parts: Parts, *, rate: float) -> Part:
+    """Start the operator, unmodified."""
     waits = {name: f"{seconds / rate:g}s" for name, seconds in WAITS.items()}
     environment = {
         **stage.environment,
@@ -144,11 +232,18 @@ async def start_keystead(stage: Stage, cast: Cast, parts: Parts, *, rate: float)
         "AZURE_CLIENT_ID": roles.OPERATOR_CLIENT_ID,
         "AZURE_CLIENT_SECRET": cast.operator_secret,
         "AZURE_TENANT_ID": roles.TENANT_ID,
-        "KUBECONFIG": str(stage.kubeconfig),
+        "KUBECONFIG": str(stage.cast_kubeconfig),
+        "KEYSTEAD_LEASE_NAMESPACE": HOME,
     }
-    operator = await parts.start("operator", keystead, "run", "--context", roles.OPERATOR, environment=environment)
-    await parts.start("engine", keystead, "sync", "--context", roles.ENGINE, environment=environment)
-    return operator
+    keystead = executable("keystead")
+    return await parts.start("operator", keystead, "run", "--context", roles.OPERATOR, environment=environment)
+
+
+async def start_engine(stage: Stage, parts: Parts) -> Part:
+    """Start the secrets engine, unmodified; it signs in as the stores' accounts, with nothing of its own."""
+    environment = {**stage.environment, "KUBECONFIG": str(stage.cast_kubeconfig)}
+    keystead = executable("keystead")
+    return await parts.start("engine", keystead, "sync", "--context", roles.ENGINE, environment=environment)
 
 
 def _base_environment() -> dict[str, str]:
@@ -158,30 +253,7 @@ def _base_environment() -> dict[str, str]:
     return {name: value for name, value in inherited.items() if not name.upper().startswith(private)}
 
 
-def write_kube_ca(kubeconfig: Path, path: Path) -> None:
-    """The API server's CA as a file, taken from the kubeconfig, so that any cluster can be the issuer."""
-    clusters = yaml.safe_load(kubeconfig.read_text())["clusters"]
-    path.write_bytes(base64.b64decode(clusters[0]["cluster"]["certificate-authority-data"]))
-
-
 def read_exports(path: Path) -> dict[str, str]:
     """The ``export NAME=value`` lines of a file as a mapping."""
     words = [shlex.split(line) for line in path.read_text().splitlines()]
     return dict(word.split("=", 1) for line in words if line[:1] == ["export"] for word in line[1:])
-
-
-async def _crds(parts: Parts, environment: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Our kinds, as the operator's own executable prints them, and stand-ins for ESO's."""
-    printed = await parts.output_of("crds", executable("keystead"), "crds", environment=environment)
-    documents = [*yaml.safe_load_all(printed), *yaml.safe_load_all(_ESO_CRDS.read_text())]
-    return [document for document in documents if document]
-
-
-async def _install(stage: Stage, definitions: list[dict[str, Any]]) -> None:
-    admin = stage.kubernetes()
-    try:
-        for definition in definitions:
-            resource = typing.cast("CustomResourceDefinition", CustomResourceDefinition.from_dict(definition))
-            await admin.apply(resource, field_manager=roles.ADMIN)
-    finally:
-        await admin.close()

@@ -46,7 +46,7 @@ class Story:
             )
             for namespace, fate in self._cast.fates.items():
                 if fate is Fate.DELETED:
-                    await self._admin.delete(Namespace, namespace, cascade=CascadeType.BACKGROUND)
+                    await self._team.delete(Namespace, namespace, cascade=CascadeType.BACKGROUND)
             await self._witness.until(lambda: settled(self._cast, self._witness.sighting))
         finally:
             reviewing.cancel()

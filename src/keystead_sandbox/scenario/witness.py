@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import httpx2
 from lightkube import AsyncClient
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.resources.core_v1 import Namespace as NamespaceResource
@@ -91,7 +92,7 @@ class Witness:
 
     async def _watch(self, resource: Any, **how: Any) -> AsyncIterator[tuple[str, Any]]:
         while True:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, httpx2.TransportError):
                 async for operation, thing in self.kubernetes.watch(resource, **how):
                     yield operation, thing
                     self._wake()

@@ -8,6 +8,7 @@
 import asyncio
 import contextlib
 import ctypes
+import functools
 import shutil
 import signal
 import sys
@@ -48,14 +49,15 @@ def executable(name: str) -> str:
 class Parts:
     """All processes of one scenario, in the order they were started."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, *, death: signal.Signals = signal.SIGTERM) -> None:
         self._logs = logs
+        self._before = functools.partial(die_with_parent, death)
         self._parts: list[Part] = []
 
     async def start(self, name: str, *command: str, environment: Mapping[str, str]) -> Part:
-        """Start *command*; its output goes to ``NAME.log``."""
+        """Start *command*; its output goes to ``NAME.log``, after that of an earlier start."""
         log = self._logs / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -63,7 +65,7 @@ class Parts:
                 stderr=output,
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=self._before,
             )
         part = Part(name, process, log)
         self._parts.append(part)
@@ -80,7 +82,7 @@ class Parts:
                 stderr=complaints,
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=self._before,
             )
         part = Part(name, process, log)
         self._parts.append(part)
@@ -105,6 +107,13 @@ class Parts:
         finally:
             ended.cancel()
 
+    async def end(self, part: Part) -> None:
+        """Kill one part, which nobody then misses."""
+        self._parts.remove(part)
+        with contextlib.suppress(ProcessLookupError):
+            part.process.kill()
+        await part.process.wait()
+
     async def first_to_end(self) -> Part:
         """Wait until any part ends; while the scenario runs, none should."""
         waits = {asyncio.create_task(part.process.wait()): part for part in self._parts}
@@ -114,6 +123,14 @@ class Parts:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def kill(self) -> None:
+        """End all parts at once, the last started first: for those that keep nothing worth an orderly end."""
+        for part in reversed(self._parts):
+            with contextlib.suppress(ProcessLookupError):
+                part.process.kill()
+            await part.process.wait()
+        self._parts.clear()
 
     async def stop(self) -> None:
         """End all parts, the last started first; whoever does not listen is killed."""
@@ -129,6 +146,10 @@ class Parts:
         self._parts.clear()
 
 
-def _die_with_parent() -> None:
-    # Linux's prctl(2): the child gets SIGTERM when its parent's thread ends, whatever ended it.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """For a child, before it becomes another program: the kernel sends it *number* when its parent ends, however.
+
+    Where the kernel cannot (it is not Linux), the child lives on after a parent that was killed.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)  # see prctl(2)

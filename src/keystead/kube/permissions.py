@@ -1,0 +1,157 @@
+"""Who may do what in the cluster, and why: the one source of the roles that we ship.
+
+- Least privilege: a verb is here because a line of ours, or a person's task, needs it; the reason stands beside it.
+- Nobody of ours reads Secrets but the engine, whose work they are.
+- Tokens are minted for accounts of the allowed names alone: the right carries ``resourceNames``.
+- The ledger is written by the operator alone; grants by admins alone; approvals by approvers alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keystead.kube.resources import GROUP
+
+ESO = "external-secrets.io"
+NAMESPACE = "keystead-system"
+OPERATOR, ENGINE = "keystead-operator", "keystead-engine"
+ADMIN, APPROVER, VIEWER, TENANT = "keystead-admin", "keystead-approver", "keystead-viewer", "keystead-tenant"
+LEASE = "keystead-operator"
+"""The default of the operator's setting."""
+READ = ("get", "list", "watch")
+WRITE = ("create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a role."""
+
+    group: str
+    """API group; empty for the core."""
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+    """Only objects of these names; empty: of any."""
+    paths: tuple[str, ...] = ()
+    """Paths outside the resources, in place of *resources*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A ClusterRole, or a Role in the namespace of the installation."""
+
+    name: str
+    meaning: str
+    rules: tuple[Rule, ...]
+    account: bool = False
+    """Bound to the ServiceAccount of the same name in the namespace of the installation."""
+    cluster: bool = True
+    aggregate_to: str = ""
+    """The built-in ClusterRole that includes this one."""
+
+
+def roles(account_names: Sequence[str]) -> tuple[Role, ...]:
+    """All of them, for an installation whose claims may use these ServiceAccounts."""
+    names = tuple(sorted(account_names))
+    return (
+        Role(OPERATOR, "The operator, `keystead run`.", _operator(names), account=True),
+        Role(OPERATOR, "The operator, in its own namespace.", _election(), account=True, cluster=False),
+        Role(ENGINE, "The built-in secrets engine, `keystead sync`.", _engine(names), account=True),
+        Role(ADMIN, "Platform admins: say which namespaces may have which vault.", _admin()),
+        Role(APPROVER, "Reviewers: decide on claims, and nothing else.", _approver()),
+        Role(VIEWER, "Auditors and on-call: see everything of ours, change nothing.", _viewer()),
+        Role(TENANT, "Developers, in the namespaces that they may edit anyway.", _tenant(), aggregate_to="edit"),
+    )
+
+
+def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
+    # The API server lets a named account be watched in all namespaces when the request names it, which is possible for
+    # one name only: a field selector cannot say "or".
+    watched = names if len(names) == 1 else ()
+    return (
+        Rule("", ("namespaces",), READ, "labels, annotations and UIDs decide who is allowed"),
+        Rule(GROUP, ("vaultgrants", "vaultapprovals"), ("list", "watch"), "what admins and reviewers have said"),
+        Rule(
+            GROUP,
+            ("vaultclaims",),
+            ("list", "watch", "create", "delete"),
+            "automatic claims come and go with the grant",
+        ),
+        Rule(
+            GROUP,
+            ("federations",),
+            (*READ, "create", "patch", "delete"),
+            "the ledger: written before Azure is, finalizer taken off once Azure is clean",
+        ),
+        Rule(
+            GROUP,
+            ("vaultgrants/status", "vaultclaims/status", "federations/status"),
+            ("patch",),
+            "conditions, for people to read",
+        ),
+        Rule("", ("serviceaccounts",), ("list", "watch"), "whose annotations name which identity", names=watched),
+        Rule("", ("serviceaccounts",), ("create",), "the account of a claim; creation cannot be limited by name"),
+        Rule("", ("serviceaccounts",), ("patch",), "annotate it once its trust is proven", names=names),
+        Rule("", ("serviceaccounts/token",), ("create",), "prove the trust by an exchange", names=names),
+        Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
+        Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
+        Rule("events.k8s.io", ("events",), ("create", "patch"), "what happened, told at the object it happened to"),
+        Rule("", (), ("get",), "the token issuer's name", paths=("/.well-known/openid-configuration",)),
+    )
+
+
+def _election() -> tuple[Rule, ...]:
+    group, resources = "coordination.k8s.io", ("leases",)
+    return (
+        Rule(group, resources, ("create",), "one replica leads; creation cannot be limited by name"),
+        Rule(group, resources, ("get", "update"), "take, renew and release the lease", names=(LEASE,)),
+    )
+
+
+def _engine(names: tuple[str, ...]) -> tuple[Rule, ...]:
+    stores = ("secretstores", "clustersecretstores")
+    return (
+        Rule(
+            "",
+            ("secrets",),
+            (*READ, "create", "update", "delete"),
+            "ExternalSecrets of any namespace become Secrets there; a watch by label sees only ours, but RBAC knows no "
+            "labels",
+        ),
+        Rule(ESO, ("externalsecrets", *stores), ("list", "watch"), "what is to be fetched, and from where"),
+        Rule(ESO, ("externalsecrets",), ("patch",), "take off finalizers that ESO has left"),
+        Rule(
+            ESO, ("externalsecrets/status", *(f"{each}/status" for each in stores)), ("patch",), "conditions, as ESO's"
+        ),
+        Rule("", ("serviceaccounts",), ("get",), "which identity an account stands for", names=names),
+        Rule("", ("serviceaccounts/token",), ("create",), "sign in to Azure as the account", names=names),
+        Rule("events.k8s.io", ("events",), ("create", "patch"), "what happened, told at the ExternalSecret"),
+    )
+
+
+def _admin() -> tuple[Rule, ...]:
+    return (
+        Rule(GROUP, ("vaultgrants",), (*READ, *WRITE), "grants are theirs"),
+        Rule(GROUP, ("vaultgrants",), ("use",), "may label namespaces into a grant"),
+        Rule(GROUP, ("vaultclaims",), (*READ, *WRITE), "help tenants with their claims"),
+        Rule(GROUP, ("vaultapprovals", "federations"), READ, "see what was decided and what stands; not decide"),
+        Rule("", ("namespaces",), READ, "see whom a grant means"),
+    )
+
+
+def _approver() -> tuple[Rule, ...]:
+    return (
+        Rule(GROUP, ("vaultapprovals",), (*READ, "create", "delete"), "say yes or no, and take it back; never edit it"),
+        Rule(GROUP, ("vaultgrants",), (*READ, "approve"), "may decide on claims of a grant"),
+        Rule(GROUP, ("vaultclaims",), READ, "see what waits"),
+        Rule("", ("namespaces",), ("get",), "an approval is bound to the namespace's UID"),
+    )
+
+
+def _viewer() -> tuple[Rule, ...]:
+    kinds = ("vaultgrants", "vaultclaims", "vaultapprovals", "federations")
+    return (Rule(GROUP, kinds, READ, "the chain from namespace to vault"),)
+
+
+def _tenant() -> tuple[Rule, ...]:
+    return (Rule(GROUP, ("vaultclaims",), (*READ, *WRITE), "ask for a vault and see what became of it"),)

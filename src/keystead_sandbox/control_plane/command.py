@@ -1,0 +1,92 @@
+"""``keystead-sandbox control-plane``: the real control plane, found or built, and alone in the foreground when asked.
+
+What is wanted of the output is its last line, the folder; progress goes to standard error.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keystead_sandbox import kubeconfig as files
+from keystead_sandbox.control_plane.assets import NoControlPlane, find, find_or_build
+from keystead_sandbox.control_plane.cluster import ADMIN, User, running
+from keystead_sandbox.processes import PartFailed
+
+_NAME = "keystead-sandbox control-plane"
+
+
+def control_plane(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option("--kubeconfig", help="Run it, too; the file appears once all is ready.", dir_okay=False),
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option("--logs", help="Keep logs and keys in this folder.", file_okay=False)
+    ] = None,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a context of that name.")
+    ] = None,
+    *,
+    no_build: Annotated[
+        bool, typer.Option("--no-build", help="Only look whether the programs are there: exit code 3 when not.")
+    ] = False,
+) -> None:
+    """Find etcd, kube-apiserver and kube-controller-manager, or build them once; print their folder."""
+    try:
+        code = asyncio.run(_run(kubeconfig, logs, user or [], no_build=no_build))
+    except (NoControlPlane, PartFailed) as error:
+        _say(str(error))
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(code)
+
+
+async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, no_build: bool) -> int:
+    environment = dict(os.environ)  # noqa: TID251 - Go's settings are the caller's
+    if no_build:
+        found = find(environment)
+        if found is None:
+            _say("no control plane is here yet: `make control-plane` builds one")
+            return 3
+        sys.stdout.write(f"{found.folder}\n")
+        return 0
+    assets = await find_or_build(environment, _say)
+    sys.stdout.write(f"{assets.folder}\n")
+    sys.stdout.flush()
+    if kubeconfig is None:
+        return 0
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as stack:
+        folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ks-control-plane-")))
+        async with running(assets, folder, map(_user, users)) as plane:
+            names = [ADMIN, *(_user(each).name for each in users)]
+            tokens = {name: files.token_section(plane.token(name)) for name in names}
+            files.publish(kubeconfig, plane.config(tokens, current=ADMIN))
+            stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(plane.first_to_end())
+            done, pending = await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            if ending in done:
+                part = ending.result()
+                raise PartFailed(f"{part.name} ended with code {part.process.returncode}:\n{part.last_words()}")
+    return 0
+
+
+def _user(text: str) -> User:
+    name, _, groups = text.partition(":")
+    return User(name, tuple(filter(None, groups.split(","))))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{_NAME}: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,60 @@
+"""Kubeconfig files: one cluster, several users, a context for each user, named like the user.
+
+Written all at once and readable by their owner alone, since they hold tokens and keys.
+"""
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""By user: the ``user`` section of a kubeconfig."""
+
+
+def cluster_section(server: str, ca_pem: bytes) -> dict[str, Any]:
+    """The ``cluster`` section for an API server with an authority of its own."""
+    return {"server": server, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
+
+
+def token_section(token: str) -> dict[str, Any]:
+    return {"token": token}
+
+
+def certificate_section(certificate: bytes, key: bytes) -> dict[str, Any]:
+    """For a user known by a client certificate, both in PEM."""
+    return {
+        "client-certificate-data": base64.b64encode(certificate).decode(),
+        "client-key-data": base64.b64encode(key).decode(),
+    }
+
+
+def document(cluster: Mapping[str, Any], users: Sections, *, current: str) -> dict[str, Any]:
+    """A kubeconfig whose current context is that of user *current*."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": current,
+        "clusters": [{"name": "sandbox", "cluster": dict(cluster)}],
+        "users": [{"name": name, "user": dict(section)} for name, section in users.items()],
+        "contexts": [
+            {"name": name, "context": {"cluster": "sandbox", "user": name, "namespace": "default"}} for name in users
+        ],
+    }
+
+
+def publish(path: Path, content: Mapping[str, Any]) -> None:
+    """All of the file or none."""
+    write_private(path, yaml.safe_dump(dict(content), sort_keys=False).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """All of the file or none, readable by its owner alone."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    partial.replace(path)

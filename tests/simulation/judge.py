@@ -1,0 +1,226 @@
+"""What must hold between requests: at any moment, and when everything has come to rest."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from keystead_sandbox.resources import Identity
+from simulation import oracle
+from simulation.stage import Object, Place, Stage
+
+_LIMIT = 20
+_BOUND = 75.0  # calm seconds until a credential that nothing allows is gone, and a turn on its lane for each other one
+_TURN = 8.0
+_FOR_GOOD = frozenset({"GrantNotFound", "GrantDeleted"})
+CLIENT = "azure.workload.identity/client-id"
+
+
+@dataclass
+class Judge:
+    """Of one story."""
+
+    stage: Stage
+    breaks: list[str] = field(default_factory=list)
+    _calm: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    _last: float = 0.0
+
+    def look(self) -> None:
+        """At any moment: never 21, and nothing stands unallowed for long."""
+        stage = self.stage
+        passed, self._last = stage.now - self._last, stage.now
+        present = set()
+        forbidden = [
+            (place, identity, held.name, no)
+            for identity in stage.azure.identities.values()
+            for place in stage.places
+            for held in identity.credentials.values()
+            if oracle.ours(place, held) and (no := oracle.forbids(stage, place, identity, held)) is not None
+            if not oracle.exempt(place, held)
+        ]
+        for identity in stage.azure.identities.values():
+            if len(identity.credentials) > _LIMIT:
+                self.breaks.append(f"never 21: {identity.name} holds {len(identity.credentials)} credentials")
+        for place, identity, name, no in forbidden:
+            key = (identity.resource_id, name)
+            present.add(key)
+            if stage.now > place.calm_from and not self._held_back(place, name, no):
+                self._calm[key] += passed
+            if self._calm[key] > _BOUND + stage.setup.drift * 2 * (no.reason == "no ledger entry") + _TURN * len(
+                forbidden
+            ):
+                self.breaks.append(f"bound: {name} stands on {identity.name} although {no.reason}")
+        for key in self._calm.keys() - present:
+            del self._calm[key]
+
+    def _held_back(self, place: Place, name: str, no: oracle.No) -> bool:
+        entry = place.object("federations", name)
+        return no.edit and entry is not None and oracle.braked(self.stage, place, entry["spec"]["grantName"])
+
+    # At rest -----------------------------------------------------------------------------------------------------
+
+    def complaints(self) -> list[str]:
+        """What has not come to rest, or has come to a wrong one."""
+        found = []
+        for place in self.stage.places:
+            found += [f"cluster {place.letter}: {each}" for each in self._of(place)]
+        return found
+
+    def _of(self, place: Place) -> list[str]:
+        stage = self.stage
+        found = []
+        for identity in stage.azure.identities.values():
+            for held in identity.credentials.values():
+                if not oracle.ours(place, held) or oracle.exempt(place, held):
+                    continue
+                no = oracle.forbids(stage, place, identity, held)
+                if no is not None and not self._held_back(place, held.name, no):
+                    found.append(f"leak: {held.name} stands on {identity.name} although {no.reason}")
+        for entry in place.objects("federations"):
+            if entry["metadata"].get("deletionTimestamp") and not self._observes(place, entry["spec"]["grantName"]):
+                found.append(f"ledger: {entry['metadata']['name']} is still being deleted")
+        for claim in place.objects("vaultclaims"):
+            wrong = self._claim(place, claim)
+            if wrong:
+                found.append(wrong)
+        found += self._missing_claims(place)
+        found += self._accounts(place)
+        found += [
+            f"finalizers: {each['kind']} {each['metadata']['name']} carries one of ours"
+            for plural in ("namespaces", "serviceaccounts", "secretstores", "vaultclaims", "vaultgrants")
+            for each in place.objects(plural)
+            if any("keystead" in name for name in each["metadata"].get("finalizers") or ())
+        ]
+        return found
+
+    def _observes(self, place: Place, grant: str) -> bool:
+        return bool(place.specs.get(grant, {}).get("observeOnly"))
+
+    def _claim(self, place: Place, claim: Object) -> str:
+        wanted = self._expected(place, claim)
+        status, reason = oracle.reason_of(claim)
+        if wanted is not None and status == "True" and not self._works(place, claim):
+            return f"claim {claim['metadata']['namespace']}/{claim['metadata']['name']}: says Ready, and is not"
+        if wanted is None or (status == "True" and "Ready" in wanted) or (status == "False" and reason in wanted):
+            return ""
+        where = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+        return f"claim {where}: Ready is {status or 'absent'} {reason}, should be {' or '.join(sorted(wanted))}"
+
+    def _works(self, place: Place, claim: Object) -> bool:
+        """The credential stands, and the account names its identity."""
+        subject, namespace = claim["status"].get("subject", ""), claim["metadata"]["namespace"]
+        holder = place.object("serviceaccounts", subject.split(":")[-1], namespace)
+        notes = (holder or {"metadata": {}})["metadata"].get("annotations") or {}
+        identity = self.stage.azure.identities_by_client.get(notes.get(CLIENT, ""))
+        held = identity.credentials.values() if identity is not None else ()
+        return any((each.issuer, each.subject) == (place.issuer, subject) for each in held)
+
+    def _expected(self, place: Place, claim: Object) -> set[str] | None:
+        """Reasons that are right for this claim; ``None`` where several answers are."""
+        metadata, spec = claim["metadata"], claim["spec"]
+        grant = place.object("vaultgrants", spec["grantName"])
+        namespace = place.object("namespaces", metadata["namespace"])
+        if grant is None or grant["metadata"].get("deletionTimestamp"):
+            return set(_FOR_GOOD)
+        if namespace is None or namespace["metadata"].get("deletionTimestamp"):
+            return None
+        if not oracle.is_valid(place, grant) or self._observes(place, spec["grantName"]):
+            return None
+        if oracle.braked(self.stage, place, spec["grantName"]):
+            return None
+        if not oracle.allows(grant["spec"], namespace):
+            return {"NotAllowed", "RancherProjectDisagrees"}
+        account = oracle.account_of(grant, claim)
+        if account != "keystead":
+            return {"ServiceAccountNameNotAllowed"}
+        if len(place.objects("vaultclaims", metadata["namespace"])) > 1:
+            return None
+        subject = f"system:serviceaccount:{metadata['namespace']}:{account}"
+        denied, approvers = oracle.words(place, grant, namespace, subject)
+        if denied:
+            return {"Denied"}
+        if grant["spec"]["approval"] == "Required" and not approvers - {spec.get("requestedBy")}:
+            return {"AwaitingReview", "ApproverIsRequester"}
+        return self._served(place, grant, metadata["namespace"], subject)
+
+    def _served(self, place: Place, grant: Object, namespace: str, subject: str) -> set[str]:
+        """What an admitted claim may come to: ready, unless something in its way is seen from here."""
+        may = set()
+        pool = [self.stage.azure.identity(each["resourceId"]) for each in grant["spec"]["identities"]]
+        entries = [each for each in place.objects("federations") if each["spec"]["credential"]["subject"] == subject]
+        for entry in entries:
+            identity = self.stage.azure.identity(entry["spec"]["identityResourceId"])
+            if identity is None:
+                may |= {"IdentityNotFound"}
+                continue
+            held = identity.credentials.get(entry["metadata"]["name"])
+            given = entry["spec"]["credential"]
+            if held is not None and (held.issuer, held.subject) != (given["issuer"], given["subject"]):
+                may |= {"TupleTaken"}
+            if held is None and len(identity.credentials) >= _LIMIT:
+                may |= {"PoolExhausted", "IdentityFull"}
+        for identity in [*pool, *self.stage.azure.identities.values()]:
+            theirs = identity.credentials.values() if identity is not None else ()
+            if any(
+                (each.issuer, each.subject) == (place.issuer, subject)
+                and place.object("federations", each.name) is None
+                for each in theirs
+            ):
+                may |= {"TupleTaken"}
+        if not self._free(grant, pool):
+            may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
+        store = place.object("secretstores", "azure-store", namespace)
+        holder = place.object("serviceaccounts", "keystead", namespace)
+        if store is not None and not _managed(store):
+            may |= {"StoreConflict"}
+        if holder is not None and "by-hand" in (holder["metadata"].get("annotations") or {}):
+            may |= {"ServiceAccountConflict"}
+        return {*may, "Ready"}
+
+    def _free(self, grant: Object, pool: list[Identity | None]) -> int:
+        free = 0
+        reserved = {each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"]["identities"]}
+        for identity in pool:
+            if identity is not None:
+                ids = [place.id for place in self.stage.places]
+                held = identity.credentials.values()
+                ours = sum(1 for each in held if any(each.name.startswith(f"ks-{one}-") for one in ids))
+                foreign = max(len(held) - ours, reserved[identity.resource_id.lower()])
+                # A second cluster's credentials are foreign to the first, so less may be left than this.
+                free += max(0, _LIMIT - ours - foreign) if len(ids) == 1 else 0
+        return free
+
+    def _missing_claims(self, place: Place) -> list[str]:
+        found = []
+        for grant in place.objects("vaultgrants"):
+            name, spec = grant["metadata"]["name"], grant["spec"]
+            automatic = spec.get("claims", "Automatic") == "Automatic" and oracle.is_valid(place, grant)
+            if not automatic or self._observes(place, name):
+                continue
+            for namespace in place.objects("namespaces"):
+                where = namespace["metadata"]["name"]
+                if namespace["metadata"].get("deletionTimestamp") or where in place.deleted_claims:
+                    continue
+                if oracle.allows(spec, namespace) and not place.objects("vaultclaims", where):
+                    found.append(f"claim: {where} is allowed by {name} and has none")
+        return found
+
+    def _accounts(self, place: Place) -> list[str]:
+        """An account that names an identity does so because that identity trusts it."""
+        found = []
+        for account in place.objects("serviceaccounts"):
+            metadata = account["metadata"]
+            notes = metadata.get("annotations") or {}
+            client = notes.get(CLIENT)
+            if not client or "by-hand" in notes or "retained" in place.specs:
+                continue
+            subject = f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}"
+            if any(each["spec"]["credential"]["subject"] == subject for each in place.objects("federations")):
+                continue  # judged with its claim
+            identity = self.stage.azure.identities_by_client.get(client)
+            held = identity.credentials.values() if identity is not None else ()
+            if not any(each.subject == subject and each.issuer == place.issuer for each in held):
+                found.append(f"annotation: {metadata['namespace']}/{metadata['name']} names what does not trust it")
+        return found
+
+
+def _managed(item: Object) -> bool:
+    return (item["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "keystead"

@@ -1,0 +1,195 @@
+"""Who may have what, said by the world alone: rules of the documentation, written a second time and sharing no code.
+
+An edit of a grant, or of a namespace's labels, is told apart from what ends trust at once: a namespace, a claim, a word.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from keystead_sandbox.resources import Credential, Identity
+from simulation.stage import Object, Place, Stage
+
+PROJECT = "field.cattle.io/projectId"
+_VAULT = re.compile(r"https://[a-z][a-z0-9-]{1,22}[a-z0-9]\.vault\.azure\.net/?")
+_ID = re.compile(
+    r"/subscriptions/[0-9a-f-]{36}/resourcegroups/[^/]+/providers/microsoft\.managedidentity/userassignedidentities/"
+    r"[a-z0-9][a-z0-9_-]{2,127}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """Why not; ``edit`` when an edit of the grant or of labels made it so."""
+
+    reason: str
+    edit: bool = False
+
+
+def ours(place: Place, held: Credential) -> bool:
+    """The name carries this cluster's id, and the issuer is this cluster's."""
+    return held.name.startswith(f"ks-{place.id}-") and held.issuer == place.issuer
+
+
+def name_of(place: Place, uid: str, namespace: str, account: str, identity: Identity) -> str:
+    """The digest that ends a credential's name."""
+    parts = "\n".join((place.id, uid, namespace, account, identity.resource_id.lower()))
+    return base64.b32encode(hashlib.sha256(parts.encode()).digest()).decode().lower()[:26]
+
+
+def allows(spec: Object, namespace: Object) -> bool:
+    """Whether a grant's rules allow a namespace."""
+    metadata = namespace["metadata"]
+    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    rule = spec.get("namespaces") or {}
+    projects = rule.get("rancherProjects") or []
+    if projects and PROJECT in labels and PROJECT in notes and labels[PROJECT] != notes[PROJECT].split(":")[-1]:
+        return False
+    selector = rule.get("selector")
+    given = notes.get(PROJECT, "")
+    return (
+        metadata["name"] in (rule.get("names") or [])
+        or bool(given and {given, given.split(":")[-1]} & set(projects))
+        or (selector is not None and _selects(selector, labels))
+    )
+
+
+def _selects(selector: Object, labels: dict[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for each in selector.get("matchExpressions") or []:
+        has, values = each["key"] in labels, each.get("values") or []
+        value = labels.get(each["key"])
+        met = {
+            "In": has and value in values,
+            "NotIn": not has or value not in values,
+            "Exists": has,
+            "DoesNotExist": not has,
+        }[each["operator"]]
+        if not met:
+            return False
+    return True
+
+
+def is_valid(place: Place, grant: Object) -> bool:
+    """Whether a grant makes sense, among the others."""
+    spec = grant["spec"]
+    rule = spec.get("namespaces") or {}
+    wanted = [each["resourceId"].lower() for each in spec.get("identities") or []]
+    elsewhere = {
+        each["resourceId"].lower()
+        for other in place.objects("vaultgrants")
+        if other["metadata"]["name"] != grant["metadata"]["name"] and not other["metadata"].get("deletionTimestamp")
+        for each in other["spec"].get("identities") or []
+    }
+    return (
+        (rule.get("selector") is not None or bool(rule.get("names")) or bool(rule.get("rancherProjects")))
+        and _VAULT.fullmatch(spec["vault"]["url"]) is not None
+        and bool(wanted)
+        and len(set(wanted)) == len(wanted)
+        and all(_ID.fullmatch(each) for each in wanted)
+        and not elsewhere & set(wanted)
+    )
+
+
+def words(place: Place, grant: Object, namespace: Object, subject: str) -> tuple[bool, set[str]]:
+    """Denied, and who has approved: what is bound to exactly this namespace, account and vault."""
+    vault = grant["spec"]["vault"]["url"].rstrip("/").lower()
+    bound = [
+        each["spec"]
+        for each in place.objects("vaultapprovals")
+        if each["spec"]["grantName"] == grant["metadata"]["name"]
+        and each["spec"]["namespace"] == namespace["metadata"]["name"]
+        and each["spec"]["namespaceUID"] == namespace["metadata"]["uid"]
+        and each["spec"]["subject"] == subject
+        and each["spec"]["vaultUrl"].rstrip("/").lower() == vault
+    ]
+    return any(each["decision"] == "Denied" for each in bound), {
+        each["by"] for each in bound if each["decision"] == "Approved"
+    }
+
+
+def account_of(grant: Object, claim: Object) -> str:
+    template = grant["spec"].get("template") or {}
+    return str(claim["spec"].get("serviceAccountName") or template.get("serviceAccountName") or "keystead")
+
+
+def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) -> No | None:
+    """Why a credential of ours must go; ``None`` when it may stand."""
+    entry = place.object("federations", held.name)
+    if entry is None:
+        return No("no ledger entry")
+    spec = entry["spec"]
+    if entry["metadata"].get("deletionTimestamp"):
+        return No("its ledger entry is being deleted")
+    namespace = place.object("namespaces", spec["namespace"])
+    if namespace is None or namespace["metadata"].get("deletionTimestamp"):
+        return No("its namespace is gone or going")
+    uid = namespace["metadata"]["uid"]
+    digest = name_of(place, uid, spec["namespace"], spec["serviceAccountName"], identity)
+    if uid != spec["namespaceUID"] or not held.name.endswith(digest):
+        return No("its namespace is another one by now")
+    grant = place.object("vaultgrants", spec["grantName"])
+    if grant is None or grant["metadata"].get("deletionTimestamp"):
+        return No("its grant is gone")
+    claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
+    if claim is None or claim["metadata"].get("deletionTimestamp"):
+        return No("its claim is gone")
+    denied, approvers = words(place, grant, namespace, held.subject)
+    if denied:
+        return No("it was denied")
+    if not is_valid(place, grant):
+        return None
+    if not allows(grant["spec"], namespace):
+        return No("its namespace is not allowed", edit=True)
+    if grant["spec"]["approval"] == "Required" and not approvers - {claim["spec"].get("requestedBy")}:
+        return No("nobody has approved it", edit=True)
+    del stage
+    return None
+
+
+def braked(stage: Stage, place: Place, grant_name: str) -> bool:
+    """Whether an edit takes so much away at once that somebody has to confirm it: above five and a fifth."""
+    grant = place.object("vaultgrants", grant_name)
+    if grant is None:
+        return False
+    confirmed = (grant["metadata"].get("annotations") or {}).get("keystead.dev/confirm-revocations")
+    if confirmed == str(grant["metadata"]["generation"]):
+        return False
+    entries = [
+        each
+        for each in place.objects("federations")
+        if each["spec"]["grantName"] == grant_name and not each["metadata"].get("deletionTimestamp")
+    ]
+    edits = sum(1 for each in entries if (no := _of_entry(stage, place, each)) is not None and no.edit)
+    return edits > 5 and edits > len(entries) / 5
+
+
+def _of_entry(stage: Stage, place: Place, entry: Object) -> No | None:
+    identity = stage.azure.identity(entry["spec"]["identityResourceId"])
+    if identity is None:
+        return None
+    given = entry["spec"]["credential"]
+    held = Credential(given["name"], given["issuer"], given["subject"], given["audience"], 0.0)
+    return forbids(stage, place, identity, held)
+
+
+def exempt(place: Place, held: Credential) -> bool:
+    """Grants that retain or only observe leave credentials on purpose."""
+    entry = place.object("federations", held.name)
+    names = [entry["spec"]["grantName"]] if entry is not None else list(place.specs)
+    return (
+        any(
+            spec.get("revocation") == "Retain" or spec.get("observeOnly")
+            for spec in (place.specs.get(name, {}) for name in names)
+        )
+        or "retained" in place.specs
+    )
+
+
+def reason_of(item: Object, type_: str = "Ready") -> tuple[str, str]:
+    """Status and reason of a condition."""
+    rows: list[Any] = (item.get("status") or {}).get("conditions") or []
+    return next(((row["status"], row["reason"]) for row in rows if row["type"] == type_), ("", ""))

@@ -1,0 +1,225 @@
+"""Plays one story to its end and says what broke."""
+
+import asyncio
+import gc
+import hashlib
+import logging
+import random
+import re
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from simulation.judge import Judge
+from simulation.loop import VirtualLoop
+from simulation.replica import Replica
+from simulation.stage import PLANTED, Stage
+from simulation.story import DEEDS, LENGTH, REPLICA_DEEDS, Event, Story
+from simulation.watchman import Watchman
+
+_LOOK = 3.0  # seconds between two looks at everything
+_SETTLES = 2400.0  # seconds in which all must come to rest once nothing fails any more: back-offs have grown meanwhile
+_QUIET = 240.0  # seconds at rest in which requests are counted
+_PER_MINUTE = 8.0  # requests of one replica at rest, drift lists and heartbeats on top
+_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}")
+_MOST_BREAKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a story ended."""
+
+    seed: int
+    breaks: tuple[str, ...]
+    digest: str
+    """Of all that the services were asked and answered: equal for equal stories."""
+    steps: int
+    """Resumptions of the operators' tasks."""
+    requests: int
+    faults: int
+    kills: int
+    seconds: float
+    """Virtual."""
+    counts: dict[str, int]
+
+    @property
+    def rules(self) -> frozenset[str]:
+        """Which rules broke."""
+        return frozenset(each.partition(":")[0] for each in self.breaks)
+
+
+@dataclass
+class _Log:
+    """All that was said: log lines, and what the loop complains of."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        self.lines.append({"at": asyncio.get_running_loop().time(), **event})
+        raise structlog.DropEvent
+
+    def complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+
+def play(story: Story) -> Outcome:
+    """Play *story*; whatever the global state of logging was, it is again afterwards."""
+    log, before = _Log(), structlog.get_config()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, log],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+    state, collects = random.getstate(), gc.isenabled()
+    random.seed(story.setup.seed)
+    gc.disable()  # a cycle's end must not depend on what ran before
+    loop = VirtualLoop()
+    loop.set_exception_handler(log.complain)
+    try:
+        return loop.run_until_complete(_play(story, log))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        random.setstate(state)
+        structlog.configure(**before)
+        if collects:
+            gc.enable()
+
+
+async def _play(story: Story, log: _Log) -> Outcome:
+    return await _Play(story, log).run()
+
+
+class _Play:
+    def __init__(self, story: Story, log: _Log) -> None:
+        self.story = story
+        self.log = log
+        self.stage = Stage(story.setup)
+        self.watchman = Watchman(self.stage)
+        self.judge = Judge(self.stage)
+        self.replicas = [
+            Replica(self.stage, place, number, self.watchman, self.watchman.replicas)
+            for place in self.stage.places
+            for number in range(story.setup.replicas)
+        ]
+
+    async def run(self) -> Outcome:
+        for event in self.story.events:
+            await self._until(event.at)
+            self._happen(event)
+            if event.at == 0.0:
+                continue
+            if not self.watchman.replicas:
+                for replica in self.replicas:
+                    replica.start()
+            self.judge.look()
+        if not self.watchman.replicas:
+            for replica in self.replicas:
+                replica.start()
+        await self._until(LENGTH)
+        breaks = await self._rest()
+        outcome = self._outcome(breaks)
+        await self._end()
+        return outcome
+
+    async def _until(self, moment: float) -> None:
+        while self.stage.now < moment:
+            await asyncio.sleep(min(_LOOK, moment - self.stage.now))
+            self.judge.look()
+
+    def _happen(self, event: Event) -> None:
+        place = self.stage.places[event.place]
+        if event.deed in REPLICA_DEEDS:
+            replica = self.replicas[event.place * self.story.setup.replicas + event.replica]
+            REPLICA_DEEDS[event.deed](self.stage, replica, event)
+        else:
+            DEEDS[event.deed](self.stage, place, event)
+
+    async def _rest(self) -> list[str]:
+        """Nothing fails any more; everything must settle, and then be quiet."""
+        stage = self.stage
+        stage.azure.faults.clear()
+        for place in stage.places:
+            place.troubles.clear()
+            for store in place.objects("secretstores"):
+                DEEDS["release_store"](stage, place, Event(stage.now, "", store["metadata"]["namespace"]))
+        began, good, complaints = stage.now, 0, list[str]()
+        while stage.now < began + _SETTLES:
+            await self._until(stage.now + 15.0)
+            complaints = self.judge.complaints()
+            good = 0 if complaints else good + 1
+            if good > 2 or self.judge.breaks or self.watchman.breaks:
+                break
+        stage.counts["settled in"] = int(stage.now - began)
+        if complaints and not self.judge.breaks and not self.watchman.breaks:
+            return [f"unsettled: {each}" for each in complaints]
+        if self.judge.breaks or self.watchman.breaks:
+            return []
+        return await self._quiet()
+
+    async def _quiet(self) -> list[str]:
+        before = dict(self.watchman.requests)
+        await self._until(self.stage.now + _QUIET)
+        found = []
+        setup, identities = self.story.setup, len(self.story.setup.members)
+        expected = identities * (_QUIET / setup.drift + 2)
+        if setup.heartbeat < 1000:
+            served = sum(len(each.credentials) for each in self.stage.azure.identities.values())
+            expected += 6 * served * (_QUIET / (setup.heartbeat * 0.9) + 1)
+        for name, count in self.watchman.requests.items():
+            more = count - before.get(name, 0)
+            allowed = _PER_MINUTE * _QUIET / 60 + (0 if name.endswith("/write") else expected)
+            if more > allowed:
+                found.append(f"hot loop: {name} makes {more} requests in {_QUIET:.0f} s at rest, not {allowed:.0f}")
+        return found
+
+    def _outcome(self, rest: list[str]) -> Outcome:
+        breaks = [*self.watchman.breaks, *self.judge.breaks, *rest]
+        for replica in self.replicas:
+            breaks += [f"died: {replica.place.letter}-{replica.number}: {each}" for each in replica.died]
+        breaks += [
+            f"bug: {line.get('event')} {line.get('grant', '')}: {str(line.get('exception'))[-600:]}"
+            for line in self.log.lines
+            if str(line.get("event")).startswith("bug")
+        ]
+        breaks += [f"loop: {each}" for each in self.log.complaints]
+        breaks += self._secrets()
+        journals = [self.stage.journal, *(place.journal for place in self.stage.places)]
+        digest = hashlib.sha256()
+        for journal in journals:
+            for entry in journal.entries():
+                line = (entry.at, entry.service, entry.method, entry.path, entry.status, entry.code, entry.caller)
+                digest.update(repr(line).encode())
+        counts = dict(self.stage.counts)
+        hits = sum(1 for entry in self.stage.journal.entries() if "fault" in entry.detail)
+        hits += sum(line.hits for replica in self.replicas for line in replica.lines)
+        hits += sum(counts.get(each, 0) for each in ("watches cut", "watches muted", "lags", "freezes"))
+        return Outcome(
+            seed=self.story.setup.seed,
+            breaks=tuple(dict.fromkeys(breaks))[:_MOST_BREAKS],
+            digest=digest.hexdigest(),
+            steps=sum(process.steps for replica in self.replicas for process in replica.processes),
+            requests=sum(len(journal.entries()) for journal in journals),
+            faults=hits,
+            kills=counts.get("kills", 0),
+            seconds=self.stage.now,
+            counts=counts,
+        )
+
+    def _secrets(self) -> list[str]:
+        """No token and no planted value in anything that was said or stored."""
+        said = [repr(line) for line in self.log.lines]
+        said += [repr(entry) for place in self.stage.places for entry in place.journal.entries()]
+        said += [repr(entry) for entry in self.stage.journal.entries()]
+        for place in self.stage.places:
+            for plural in ("vaultgrants", "vaultclaims", "federations", "secretstores", "serviceaccounts", "events"):
+                said += [repr(each) for each in place.objects(plural)]
+        return [f"secret: {each[:120]}" for each in said if PLANTED in each or _TOKEN.search(each)]
+
+    async def _end(self) -> None:
+        for replica in self.replicas:
+            await replica.bury()
+        await self.stage.close()

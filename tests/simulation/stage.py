@@ -1,0 +1,311 @@
+"""Where a story plays: one Azure, one or two clusters that share its identities, and the replicas of each operator.
+
+Whoever changes something here goes around the operator, as people and other tools do.
+"""
+
+import asyncio
+import copy
+import datetime
+import functools
+import itertools
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from azure.core.credentials import AccessToken
+from joserfc.jwk import RSAKey
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from starlette.types import Message
+
+import keystead_sandbox.kube
+from keystead.kube.crd import crds
+from keystead_sandbox.azure import AzureApp
+from keystead_sandbox.clock import VirtualClock
+from keystead_sandbox.journal import Journal
+from keystead_sandbox.kube.admission import Writing
+from keystead_sandbox.kube.app import Cluster
+from keystead_sandbox.kube.auth import ADMINS, User
+from keystead_sandbox.kube.errors import ApiError
+from keystead_sandbox.resources import Application, Identity
+from keystead_sandbox.world import World
+from simulation.loop import outside
+from simulation.wire import Trouble
+
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+VAULTS = ("team-kv", "other-kv")
+PLANTED = "planted-value-of-a-secret"  # nothing may ever show it
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An identity as the story begins."""
+
+    name: str
+    foreign: int
+    subscription: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What stands before the first event."""
+
+    seed: int
+    clusters: int
+    replicas: int
+    members: tuple[Member, ...]
+    lease: float
+    drift: float
+    heartbeat: float
+    skews: tuple[float, ...]
+    """Of each replica of each cluster: seconds that its clock is off."""
+    lag: float
+
+
+@dataclass
+class Place:
+    """One cluster and what goes with it."""
+
+    number: int
+    cluster: Cluster
+    journal: Journal
+    application: Application
+    issuer: str
+    troubles: list[Trouble] = field(default_factory=list)
+    specs: dict[str, Object] = field(default_factory=dict)
+    changed: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
+    """When people last changed a namespace or what is in it; empty is anything of the cluster."""
+    calm_from: float = 0.0
+    deleted_claims: set[str] = field(default_factory=set)
+
+    @property
+    def letter(self) -> str:
+        return "ab"[self.number]
+
+    @functools.cached_property
+    def id(self) -> str:
+        """As credentials carry it: eight characters of SHA-256 over the UID of kube-system."""
+        import hashlib
+
+        return hashlib.sha256(self.cluster.cluster_id.encode()).hexdigest()[:8]
+
+    def objects(self, plural: str, namespace: str = "") -> list[Object]:
+        kinds = reversed(self.cluster.rest.kinds.values())
+        return list(self.cluster.store.all(next(each.storage for each in kinds if each.plural == plural), namespace))
+
+    def object(self, plural: str, name: str, namespace: str = "") -> Object | None:
+        return next((each for each in self.objects(plural, namespace) if each["metadata"]["name"] == name), None)
+
+
+class Stage:
+    """Everything but the operators."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.chance = random.Random(f"stage/{setup.seed}")
+        self.clock = VirtualClock(EPOCH)
+        self.journal = Journal(self.clock)
+        self.azure = World(self.clock, self.journal)
+        self.azure.add_tenant()
+        for _ in range(2):
+            self.azure.add_subscription()
+        self.foreigner = self._application("terraform")
+        self.vaults = [self.azure.add_vault(name) for name in VAULTS]
+        for vault in self.vaults:
+            self.azure.set_secret(vault, "one", PLANTED)
+        self.app = AzureApp(self.azure, self._fetch, _key(0))
+        self.places = [self._place(number) for number in range(setup.clusters)]
+        self.identities: dict[str, Identity] = {}
+        for member in setup.members:
+            self.add_identity(member.name, member.subscription)
+            for number in range(member.foreign):
+                self.azure.add_credential(
+                    self.identities[member.name], f"theirs-{number:02}", "https://other", f"s{number}"
+                )
+        self.foreign_since: dict[str, float] = defaultdict(lambda: float("-inf"))
+        """By identity: when somebody other than an operator last wrote there."""
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self.counts: dict[str, int] = defaultdict(int)
+
+    @property
+    def now(self) -> float:
+        return self.clock.now()
+
+    def _application(self, name: str) -> Application:
+        application = self.azure.add_application(name, secret=PLANTED)
+        for subscription in self.azure.subscriptions:
+            group = self.azure.add_group("identities", subscription_id=subscription)
+            self.azure.assign_role(application.object_id, "Managed Identity Contributor", group.id)
+        return application
+
+    def _place(self, number: int) -> Place:
+        issuer = f"https://kubernetes-{'ab'[number]}.sandbox"
+        users = {f"replica-{each}": User(f"replica-{each}", (ADMINS,)) for each in range(self.setup.replicas)}
+        journal = Journal(self.clock)
+        seed = f"{self.setup.seed}/{number}"
+        cluster = Cluster(self.clock, journal, issuer=issuer, users=users, seed=seed, key=_key(1 + number))
+        place = Place(number, cluster, journal, self._application(f"operator-{number}"), issuer)
+        for crd in _definitions():
+            self.put(place, copy.deepcopy(crd))
+        return place
+
+    async def _fetch(self, url: str) -> tuple[int, bytes]:
+        tokens = next(place.cluster.tokens for place in self.places if url.startswith(place.issuer))
+        return 200, msgspec.json.encode(tokens.jwks() if url.endswith("/jwks") else tokens.configuration())
+
+    # Azure -------------------------------------------------------------------------------------------------------
+
+    def add_identity(self, name: str, subscription: int = 0) -> None:
+        identity = self.azure.add_identity(name, subscription_id=list(self.azure.subscriptions)[subscription])
+        self.identities[name] = identity
+        for vault in self.vaults:
+            self.azure.assign_role(identity.principal_id, "Key Vault Secrets User", vault.resource_id)
+
+    def remember(self, work: Any) -> None:
+        """Let something go on beside, in no process."""
+        task = asyncio.get_running_loop().create_task(work, context=outside())
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def ask_azure(self, method: str, path: str, body: Any = None) -> int:
+        """A request of a tool that is not ours; it tries again a few times, as such tools do."""
+        for attempt in itertools.count():
+            status = await self._ask_once(method, path, msgspec.json.encode(body) if body is not None else b"")
+            if status < 400 or status not in (409, 429) or attempt > 3:
+                return status
+            await self.clock.sleep(2.0 + 4.0 * self.chance.random())
+        return 0
+
+    async def _ask_once(self, method: str, path: str, body: bytes) -> int:
+        token = self.app.authority.issue(self.foreigner, "https://management.azure.com/")
+        status = 0
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        host = b"management.azure.com"
+        scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"api-version=2024-11-30",
+            "root_path": "",
+            "headers": [(b"host", host), (b"authorization", f"Bearer {token}".encode())],
+            "state": {},
+        }
+        try:
+            async with asyncio.timeout(60):
+                await self.app(scope, receive, send)
+        except OSError:
+            return 0
+        return status
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Clusters ----------------------------------------------------------------------------------------------------
+
+    def put(self, place: Place, item: Object, *, manager: str = "people") -> Object | None:
+        """Apply an object as somebody else than the operator; what the server refuses does not happen."""
+        group, _, version = item["apiVersion"].rpartition("/")
+        kind = next(
+            each
+            for each in place.cluster.rest.kinds.values()
+            if (each.group, each.version, each.kind) == (group, version, item["kind"])
+        )
+        metadata = item["metadata"]
+        try:
+            stored, _ = place.cluster.rest.apply(
+                kind,
+                metadata.get("namespace", ""),
+                metadata["name"],
+                item,
+                manager=manager,
+                force=True,
+                sub="",
+                dry=False,
+                warnings=[],
+            )
+        except ApiError:
+            return None
+        return stored
+
+    def edit(self, place: Place, plural: str, item: Object) -> None:
+        """Replace an object, as ``kubectl edit`` does."""
+        kind = next(each for each in reversed(place.cluster.rest.kinds.values()) if each.plural == plural)
+        metadata = item["metadata"]
+        current = place.cluster.store.get(kind.storage, metadata.get("namespace", ""), metadata["name"])
+        if current is not None:
+            place.cluster.rest.update(kind, current, item, Writing("people", False, "Ignore"))
+
+    def delete(self, place: Place, plural: str, name: str, namespace: str = "") -> bool:
+        kind = next(each for each in reversed(place.cluster.rest.kinds.values()) if each.plural == plural)
+        found = place.cluster.store.get(kind.storage, namespace, name)
+        if found is not None:
+            place.cluster.rest.remove(kind.storage, found)
+        return found is not None
+
+    def touch(self, place: Place, namespace: str = "") -> None:
+        """People have changed something here."""
+        place.changed[namespace] = place.changed[""] = self.now
+
+    def disturb(self, place: Place | None, seconds: float) -> None:
+        """Something fails for so long: what waits by back-off meanwhile may wait twice as long again."""
+        for each in self.places if place is None else [place]:
+            each.calm_from = max(each.calm_from, self.now + seconds * 3 + 45)
+
+
+class Credential:
+    """Signs in as one cluster's application."""
+
+    def __init__(self, stage: Stage, application: Application) -> None:
+        self._stage = stage
+        self._application = application
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        del scopes
+        token = self._stage.app.authority.issue(self._application, "https://management.azure.com/")
+        return AccessToken(token, 2**40)  # the SDK compares with the wall's clock, which is not virtual
+
+    async def close(self) -> None:
+        return
+
+
+def kube_config(user: str, server: str) -> SingleConfig:
+    """For a replica; certificates are not read, since nothing is connected to."""
+    config = KubeConfig.from_dict(
+        {
+            "current-context": "c",
+            "clusters": [{"name": "k", "cluster": {"server": server, "insecure-skip-tls-verify": True}}],
+            "users": [{"name": user, "user": {"token": user}}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": user}}],
+        }
+    ).get()
+    assert config is not None
+    return config
+
+
+@functools.cache
+def _key(number: int) -> RSAKey:
+    del number
+    return RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+
+
+@functools.cache
+def _definitions() -> list[Object]:
+    stand_ins = Path(next(iter(keystead_sandbox.kube.__path__))) / "eso_crds.yaml"
+    return [*crds(), *yaml.safe_load_all(stand_ins.read_text())]

@@ -1,0 +1,308 @@
+"""What must hold at every request of an operator: order, ownership, leadership, pace. Looks at the world, not at code.
+
+A race that no client can win is no break: somebody changed something between the operator's last look and its request.
+How long that may take is said where it is allowed for.
+"""
+
+import base64
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from keystead_sandbox.resources import Credential, Identity
+from simulation import oracle
+from simulation.replica import Replica
+from simulation.stage import Place, Stage
+from simulation.wire import Asked, Headers
+
+_CREDENTIAL = re.compile(r"(.+/userAssignedIdentities/[^/]+)/federatedIdentityCredentials/([^/]+)$", re.IGNORECASE)
+_LIST = re.compile(r"(.+/userAssignedIdentities/[^/]+)/federatedIdentityCredentials/?$", re.IGNORECASE)
+_GRAIN = 1e-3
+_LOOK = 6.0  # seconds: from a live read of the namespace to the arrival of the write, latencies included
+_STALE = 40.0  # seconds: what an operator may not know yet of what people did
+_DEADLINE = 8.0  # seconds that a lease must outlast a write's start
+_PACES = {"identity": 4.0, "subscription": 0.5, "tenant": 0.1}
+CLIENT = "azure.workload.identity/client-id"
+
+
+@dataclass
+class Watchman:
+    """Of one story."""
+
+    stage: Stage
+    breaks: list[str] = field(default_factory=list)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    """By the name of the process that now runs."""
+    requests: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By process, leases and watches left out; with ``/write`` those that write to Kubernetes."""
+    _leases: dict[int, tuple[str, float]] = field(default_factory=dict)
+    _open: dict[str, list[Asked]] = field(default_factory=lambda: defaultdict(list))
+    _starts: dict[tuple[str, str], float] = field(default_factory=dict)
+    _held_until: dict[tuple[str, str], float] = field(default_factory=dict)
+    _listed: dict[tuple[int, str], float] = field(default_factory=dict)
+    _proofs: dict[tuple[int, str, str], list[tuple[float, bool]]] = field(default_factory=lambda: defaultdict(list))
+    _written: dict[str, float] = field(default_factory=dict)
+
+    def fail(self, place: Place, rule: str, text: str) -> None:
+        self.breaks.append(f"{rule}: at {self.stage.now:.1f} s, cluster {place.letter}: {text}")
+
+    # The guard of the wire ---------------------------------------------------------------------------------------
+
+    def sent(self, asked: Asked) -> None:
+        """Leadership and pace, as the operator sees them."""
+        if asked.service == "kube":
+            self._count_kube(asked)
+            return
+        self.requests[asked.process.name] += 1
+        found = _CREDENTIAL.search(asked.path)
+        if found is None or asked.method not in ("PUT", "DELETE"):
+            return
+        replica = self.replicas[asked.process.name]
+        self._check_lease(replica, asked)
+        self._check_lane(replica, asked, found[1].lower())
+        self._open[found[1].lower()].append(asked)
+
+    def arrived(self, asked: Asked) -> None:
+        """Order and ownership, as the service sees them."""
+        place = self.replicas[asked.process.name].place
+        if asked.service == "kube":
+            self._check_kube_write(place, asked)
+            return
+        found = _CREDENTIAL.search(asked.path)
+        identity = self.stage.azure.identity(found[1]) if found is not None else None
+        if found is None or identity is None:
+            return
+        if asked.method == "PUT":
+            self._check_put(place, asked, identity, found[2])
+        elif asked.method == "DELETE":
+            self._check_delete(place, identity, found[2])
+
+    def answered(self, asked: Asked, status: int, headers: Headers, content: bytes) -> None:
+        """What the world now knows."""
+        del content
+        replica, now = self.replicas[asked.process.name], self.stage.now
+        place = replica.place
+        if asked.service == "kube":
+            if "/leases" in asked.path and asked.method in ("PUT", "POST") and status < 300:
+                self._learn_lease(place, asked)
+            return
+        listed, found = _LIST.search(asked.path), _CREDENTIAL.search(asked.path)
+        if listed is not None and status == 200:
+            self._listed[place.number, listed[1].lower()] = asked.at
+        if found is not None and asked.method in ("PUT", "DELETE"):
+            wait = dict(headers).get(b"retry-after")
+            if wait is not None:
+                self._held_until[asked.process.name, found[1].lower()] = now + float(wait)
+            if asked.method == "PUT" and status in (200, 201):
+                self._written.setdefault(found[2], now)
+            elif asked.method == "DELETE" and status == 200:
+                self._written.pop(found[2], None)
+        if "/oauth2/" in asked.path:
+            self._learn_exchange(place, asked, status)
+
+    def ended(self, asked: Asked) -> None:
+        found = _CREDENTIAL.search(asked.path)
+        if found is not None and asked in self._open[found[1].lower()]:
+            self._open[found[1].lower()].remove(asked)
+
+    # Leadership and pace -----------------------------------------------------------------------------------------
+
+    def _learn_lease(self, place: Place, asked: Asked) -> None:
+        spec = json.loads(asked.body)["spec"]
+        holder = spec.get("holderIdentity") or ""
+        self._leases[place.number] = (holder, asked.at + float(spec["leaseDurationSeconds"]))
+
+    def _check_lease(self, replica: Replica, asked: Asked) -> None:
+        holder, until = self._leases.get(replica.place.number, ("", 0.0))
+        if self.stage.now - replica.thawed < 1.0:
+            self.stage.counts["writes just after a thaw"] += 1
+            return  # it was stopped between its look at the lease and its request: no client can help that
+        if holder != asked.process.name:
+            self.fail(replica.place, "leader", f"{asked.process.name} writes to Azure while {holder or 'nobody'} leads")
+        elif self.stage.now + _DEADLINE > until + _GRAIN:
+            left = until - self.stage.now
+            self.fail(replica.place, "lease", f"{asked.process.name} begins a write {left:.1f} s before its lease ends")
+
+    def _check_lane(self, replica: Replica, asked: Asked, lane: str) -> None:
+        place, now, name = replica.place, self.stage.now, asked.process.name
+        frozen = now - replica.thawed < 1.0
+        for other in self._open[lane]:
+            rival = self.replicas.get(other.process.name)
+            alive = rival is not None and rival.process is other.process and not other.process.dead
+            stopped = other.process.frozen or (rival is not None and now - rival.thawed < 1.0)
+            if alive and rival is not None and rival.place is place and not stopped and not frozen:
+                self.fail(place, "overlap", f"{name} and {other.process.name} write on {_short(lane)} at once")
+        if now < self._held_until.get((name, lane), 0.0) - _GRAIN and not frozen:
+            self.fail(place, "retry-after", f"{name} writes on {_short(lane)} before the time that Azure named")
+        keys = {"identity": lane, "subscription": lane.split("/")[2], "tenant": ""}
+        for scope, key in keys.items():
+            last = self._starts.get((name, scope + key), float("-inf"))
+            if now - last < _PACES[scope] - _GRAIN and not frozen and last > replica.thawed:
+                self.fail(place, "pace", f"{name} writes {now - last:.2f} s after its last write ({scope})")
+            self._starts[name, scope + key] = now
+
+    # Writes to Azure ---------------------------------------------------------------------------------------------
+
+    def _check_put(self, place: Place, asked: Asked, identity: Identity, name: str) -> None:
+        stage, given = self.stage, json.loads(asked.body)["properties"]
+        entry = place.object("federations", name)
+        wanted = entry["spec"]["credential"] if entry is not None else {}
+        if entry is None or (wanted["issuer"], wanted["subject"]) != (given["issuer"], given["subject"]):
+            if self._settled(place):
+                self.fail(place, "ledger first", f"{name} is written, but the ledger does not record it")
+            return
+        if not name.startswith(f"ks-{place.id}-"):
+            self.fail(place, "names", f"{name} is written, which is no name of ours")
+        held = identity.credentials.get(name.lower())
+        self._check_foreign(place, identity, name, (given["issuer"], given["subject"]), "written over")
+        if held is None:
+            self._check_room(place, identity, name)
+        spec = entry["spec"]
+        namespace = place.object("namespaces", spec["namespace"])
+        uid = namespace["metadata"]["uid"] if namespace is not None else ""
+        changed = place.changed[spec["namespace"]]
+        replica = self.replicas[asked.process.name]
+        if uid != spec["namespaceUID"] and stage.now - changed > _LOOK and stage.now - replica.thawed > _LOOK:
+            self.fail(place, "live uid", f"{name} is written, but its namespace is gone or another one")
+        no = oracle.forbids(stage, place, identity, _as_held(name, given))
+        if no is not None and self._settled(place) and not oracle.braked(stage, place, spec["grantName"]):
+            self.fail(place, "permission", f"{name} is written although {no.reason}")
+
+    def _check_room(self, place: Place, identity: Identity, name: str) -> None:
+        """A 21st is tried only when somebody else has written since the last look."""
+        lane = identity.resource_id.lower()
+        if self.stage.foreign_since[identity.name] > self._listed.get((place.number, lane), 0.0) - 35:
+            return
+        if len(identity.credentials) >= self.stage.azure.rules.credential_limit and len(self.stage.places) == 1:
+            self.fail(place, "room", f"{name} is written to {identity.name}, which is full")
+
+    def _check_delete(self, place: Place, identity: Identity, name: str) -> None:
+        held = identity.credentials.get(name.lower())
+        if held is None:
+            return
+        entry = place.object("federations", name)
+        wanted = entry["spec"]["credential"] if entry is not None else None
+        mine = oracle.ours(place, held)
+        if wanted is not None:
+            mine = (wanted["issuer"], wanted["subject"]) == (held.issuer, held.subject)
+        if not mine:
+            self._check_foreign(place, identity, name, None, "deleted")
+        no = oracle.forbids(self.stage, place, identity, held)
+        if no is None and entry is not None and self._settled(place) and not self._drains(place, entry, identity):
+            self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
+        self._check_order(place, identity, name, held.subject)
+
+    def _drains(self, place: Place, entry: dict[str, Any], identity: Identity) -> bool:
+        grant = place.object("vaultgrants", entry["spec"]["grantName"])
+        wanted = grant["spec"].get("identities") or [] if grant is not None else []
+        return identity.resource_id.lower() not in {each["resourceId"].lower() for each in wanted}
+
+    def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:
+        """With the namespace alive the annotation goes before the credential."""
+        parts, entry = subject.split(":"), place.object("federations", name)
+        if len(parts) != 4 or entry is None:
+            return
+        namespace, account = parts[2:]
+        found = place.object("namespaces", namespace)
+        if found is None or found["metadata"].get("deletionTimestamp"):
+            return
+        if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or not self._settled(place):
+            return
+        holder = place.object("serviceaccounts", account, namespace)
+        notes = (holder or {"metadata": {}})["metadata"].get("annotations") or {}
+        if notes.get(CLIENT) == identity.client_id and "by-hand" not in notes:
+            self.fail(place, "order", f"{name} is deleted while the account still names its identity")
+
+    def _check_foreign(
+        self, place: Place, identity: Identity, name: str, wanted: tuple[str, str] | None, what: str
+    ) -> None:
+        held = identity.credentials.get(name.lower())
+        if held is None or (held.issuer, held.subject) == wanted:
+            return
+        lane = identity.resource_id.lower()
+        if self.stage.foreign_since[identity.name] <= self._listed.get((place.number, lane), 0.0):
+            self.fail(place, "foreign", f"{name} on {identity.name} is not ours and is {what}")
+
+    def _settled(self, place: Place) -> bool:
+        """Nothing has changed or failed for so long that an operator must know the world."""
+        now = self.stage.now
+        return now - place.changed[""] > _STALE and now > place.calm_from
+
+    # Writes to Kubernetes ----------------------------------------------------------------------------------------
+
+    def _count_kube(self, asked: Asked) -> None:
+        if "/leases" in asked.path or asked.query.get("watch"):
+            return
+        self.requests[asked.process.name] += 1
+        if asked.method != "GET":
+            self.requests[f"{asked.process.name}/write"] += 1
+
+    def _check_kube_write(self, place: Place, asked: Asked) -> None:
+        if asked.method not in ("POST", "PUT", "PATCH") or not asked.body:
+            return
+        body = json.loads(asked.body)
+        metadata = body.get("metadata") or {}
+        if "finalizers" in metadata and "/federations" not in asked.path:
+            self.fail(place, "finalizers", f"{asked.method} {asked.path} sets finalizers")
+        parts = asked.path.strip("/").split("/")
+        if asked.method == "PATCH" and "serviceaccounts" in parts:
+            client = (metadata.get("annotations") or {}).get(CLIENT)
+            if client:
+                self._check_proof(place, parts[3], parts[5], client)
+        if asked.method == "PATCH" and "federations" in parts and metadata.get("finalizers") == []:
+            self._check_forgotten(place, parts[-1])
+
+    def _check_proof(self, place: Place, namespace: str, account: str, client: str) -> None:
+        subject = f"system:serviceaccount:{namespace}:{account}"
+        identity = self.stage.azure.identities_by_client.get(client)
+        if identity is None:
+            return
+        entry = next(
+            (
+                each
+                for each in place.objects("federations")
+                if each["spec"]["credential"]["subject"] == subject
+                and each["spec"]["identityResourceId"].lower() == identity.resource_id.lower()
+            ),
+            None,
+        )
+        since = self._written.get(entry["metadata"]["name"], 0.0) if entry is not None else 0.0
+        proofs = [ok for at, ok in self._proofs[place.number, subject, client] if at >= since]
+        if not any(one and two for one, two in zip(proofs, proofs[1:], strict=False)):
+            self.fail(place, "annotation", f"{namespace}/{account} is annotated without a proven exchange")
+
+    def _check_forgotten(self, place: Place, name: str) -> None:
+        entry = place.object("federations", name)
+        if entry is None:
+            return
+        spec = entry["spec"]
+        identity = self.stage.azure.identity(spec["identityResourceId"])
+        held = identity.credentials.get(name.lower()) if identity is not None else None
+        retained = "retained" in place.specs
+        if held is None or identity is None or retained or held.subject != spec["credential"]["subject"]:
+            return
+        lane = identity.resource_id.lower()
+        if self.stage.foreign_since[identity.name] <= self._listed.get((place.number, lane), 0.0):
+            self.fail(place, "forgotten", f"the ledger entry {name} goes while its credential stands")
+
+    # Exchanges ---------------------------------------------------------------------------------------------------
+
+    def _learn_exchange(self, place: Place, asked: Asked, status: int) -> None:
+        form = parse_qs(asked.body.decode())
+        assertion = next(iter(form.get("client_assertion", [])), "")
+        client = next(iter(form.get("client_id", [])), "")
+        if assertion.count(".") == 2:
+            payload = assertion.split(".")[1]
+            subject = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+            self._proofs[place.number, subject, client].append((self.stage.now, status == 200))
+
+
+def _as_held(name: str, given: dict[str, Any]) -> Credential:
+    return Credential(name, given["issuer"], given["subject"], given["audiences"][0], 0.0)
+
+
+def _short(lane: str) -> str:
+    return lane.rpartition("/")[2]
