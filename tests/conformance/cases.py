@@ -7,6 +7,7 @@ A step has one verb (``GET``, ``POST``, ``PUT``, ``PATCH``, ``DELETE``, ``WATCH`
 - ``keep``: names for places in the answer, used as ``${name}`` in later steps,
 - ``events``: how many a watch waits for,
 - ``until`` (a status, or a mapping of places to values): ask again until it is so; such an answer is not compared,
+- ``varies``: places that differ from run to run, on a real cluster too,
 - ``quiet``: the answer is not compared, since another case does.
 - ``unlike``: the row of docs/fidelity/kube.yaml that says why the embedded server answers otherwise, with ``but``, the
   places that differ (the whole answer when there are none).

@@ -34,6 +34,8 @@ class Likeness:
         if isinstance(value, list):
             if key in ("managedFields", "causes"):
                 value = sorted(value, key=_order)
+            if key == "resources" and all(isinstance(each, dict) for each in value):
+                value = sorted(value, key=lambda each: each.get("name", ""))  # discovery has no order either
             if key == "cells":
                 return ["<age>" if isinstance(each, str) and _AGE.match(each) else self.of(each) for each in value]
             return [self.of(each, key) for each in value]

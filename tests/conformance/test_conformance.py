@@ -32,15 +32,18 @@ def agree(cluster: Player, case: Case) -> None:
     assert len(answers) == len(wanted), "the case has changed since it was recorded"
     lines = []
     for step, got, real in zip(case.steps, answers, wanted, strict=True):
+        got, real = (_without(each, step.get("varies")) for each in (got, real))  # noqa: PLW2901 - see below
         if not cluster.is_real and "unlike" in step:
-            got, real = _without(got, step), _without(real, step)  # noqa: PLW2901 - both sides lose the same places
+            got, real = (_without(each, step.get("but") or [""]) for each in (got, real))  # noqa: PLW2901 - both sides lose the same places
         lines += [f"{_shown(step)}{line}" for line in differences(got, real)]
     assert not lines, "\n".join(["", *lines])
 
 
-def _without(answer: Answer | None, step: Any) -> Any:
-    places = step.get("but")
-    return None if answer is None or not places else without(answer, places)
+def _without(answer: Answer | None, places: list[str] | None) -> Any:
+    """An answer without some places; without anything for an empty place."""
+    if answer is None or places == [""]:
+        return None
+    return without(answer, places or [])
 
 
 def _shown(step: Any) -> str:
