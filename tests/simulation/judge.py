@@ -223,4 +223,7 @@ class Judge:
 
 
 def _managed(item: Object) -> bool:
-    return (item["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "keystead"
+    """Made by the operator, and never touched by anybody else."""
+    metadata = item["metadata"]
+    ours = (metadata.get("labels") or {}).get("app.kubernetes.io/managed-by") == "keystead"
+    return ours and all(each["manager"] != "people" for each in metadata.get("managedFields") or ())

@@ -64,7 +64,7 @@ class Process:
         if self._at is not None and self.steps > self._at[0]:
             then, self._at = self._at[1], None
             then()
-        if self.dead or self.frozen:
+        if self.dead or self.frozen:  # type: ignore[redundant-expr] # then() may have killed us
             self._deferred.append(handle)
             return False
         return True
@@ -84,7 +84,7 @@ class _Handle(asyncio.Handle):
     __slots__ = ()
 
     def _run(self) -> None:
-        owner = self._context.get(_OWNER)
+        owner = self._context.get(_OWNER)  # type: ignore[attr-defined] # a handle's own, which asyncio keeps to itself
         if owner is None or owner.admits(self):
             super()._run()
 
@@ -93,7 +93,7 @@ class _Timer(asyncio.TimerHandle):
     __slots__ = ()
 
     def _run(self) -> None:
-        owner = self._context.get(_OWNER)
+        owner = self._context.get(_OWNER)  # type: ignore[attr-defined] # a handle's own, which asyncio keeps to itself
         if owner is None or owner.admits(self):
             super()._run()
 
@@ -138,12 +138,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     # What asyncio's own loop does, but with handles that ask their process.
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override] # asyncio's is generic in the arguments
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined] # asyncio's own queue
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override] # as above
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         timer = _Timer(when, callback, args, self, context)
@@ -151,7 +153,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         timer._scheduled = True  # type: ignore[attr-defined] # as asyncio marks what is in its heap
         return timer
 
-    def call_later(
+    def call_later(  # type: ignore[override] # as above
         self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)

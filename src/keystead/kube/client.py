@@ -10,9 +10,10 @@ Rules:
 
 import asyncio
 import contextlib
+import copy
 import importlib.metadata
 import ipaddress
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -43,6 +44,7 @@ class Api:
     """Requests to one API server."""
 
     def __init__(self, config: SingleConfig, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._allowed: Callable[[], bool] = lambda: True
         server = config.cluster.server
         tls = certificates(config) if transport is None and server.startswith("https:") else None
         self._http = httpx2.AsyncClient(
@@ -60,6 +62,15 @@ class Api:
         name = getattr(config.cluster, "tls_server_name", "")
         self._extensions = {"sni_hostname": name} if name else None
         self._pressure = Pressure()
+
+    def only_while(self, allowed: Callable[[], bool]) -> "Api":
+        """The same connection; what would change anything is refused (LEASE_LOST) while *allowed* says no.
+
+        A process that was stopped past its lease wakes in the middle of what it did, and must not go on with it.
+        """
+        guarded = copy.copy(self)
+        guarded._allowed = allowed  # noqa: SLF001 - a copy of our own
+        return guarded
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -80,6 +91,8 @@ class Api:
         content = msgspec.json.encode(body) if body is not None else None
         headers = {"Accept": accept} if content is None else {"Accept": accept, "Content-Type": content_type}
         what = f"{method} {path}"
+        if method != "GET" and not self._allowed():
+            raise Retryable(Reason.LEASE_LOST, f"{what}: another replica leads by now")
         try:
             async with asyncio.timeout(seconds) as deadline:
                 sent = self._http.build_request(

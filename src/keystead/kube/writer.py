@@ -14,7 +14,7 @@ from keystead.kube.decode import CLIENT_ID, MANAGED_BY, OURS, TENANT_ID
 from keystead.kube.kinds import FEDERATION, VAULT_CLAIM
 from keystead.kube.resources import API_VERSION, AUTOMATIC_LABEL, FINALIZER, GROUP
 from keystead.model.clock import Clock
-from keystead.model.errors import FieldConflict, Refused
+from keystead.model.errors import FieldConflict, Refused, Retryable
 from keystead.model.ids import NamespaceUid
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation
@@ -115,6 +115,8 @@ class ClusterWriter:
     async def annotate_service_account(self, step: AnnotateServiceAccount) -> None:
         metadata: dict[str, Any] = {
             "name": step.name,
+            # An apply would make what is missing: in a namespace that was recreated meanwhile, that is another's account.
+            "uid": step.account_uid or await self._account_uid(step),
             "annotations": {CLIENT_ID: step.client_id, TENANT_ID: step.tenant_id},
         }
         if step.own:
@@ -124,6 +126,14 @@ class ClusterWriter:
             await self._api.apply(_account(step.namespace, step.name), body, manager=OURS)
         except FieldConflict as error:
             raise _conflict(Reason.SERVICE_ACCOUNT_CONFLICT, f"ServiceAccount {step.name}", error) from error
+
+    async def _account_uid(self, step: AnnotateServiceAccount) -> str:
+        """Of the account in exactly this namespace: read before the namespace is seen to be still the same."""
+        found = await self._api.get(_account(step.namespace, step.name))
+        if found is None or await self.namespace_uid(step.namespace) != step.namespace_uid:
+            text = f"ServiceAccount {step.namespace}/{step.name} is gone, or its namespace is another one by now"
+            raise Retryable(Reason.KUBERNETES_CONFLICT, text)
+        return str(found["metadata"]["uid"])
 
     async def withdraw_annotation(self, namespace: str, name: str) -> None:
         patch = {"metadata": {"annotations": {CLIENT_ID: None, TENANT_ID: None}}}

@@ -37,6 +37,9 @@ class IdentityId:
     text: str = field(compare=False)
     """The id as it was first written, for people and for URLs."""
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises ValueError, with what is allowed, when *text* is not the id of a user-assigned identity."""

@@ -43,7 +43,7 @@ from keystead.operator.settings import Settings
 from keystead.plan.snapshot import Limits
 from keystead.plan.verdicts import orphan_claim_verdict
 from keystead.report.metrics import Metrics
-from keystead.report.publish import Publisher
+from keystead.report.publish import Publisher, Told
 
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
@@ -91,7 +91,8 @@ class Operator:
             identity=self._instance,
             times=LeaseTimes(duration=settings.lease_duration),
         )
-        self._status = StatusWriter(self.api, self._clock, instance=self._instance)
+        leading = self.api.only_while(lambda: self.lease.held)
+        self._status = StatusWriter(leading, self._clock, instance=self._instance)
         self.caches: ClusterCaches | None = None
         self.inventory: Inventory | None = None
         self.lanes: Lanes | None = None
@@ -187,7 +188,7 @@ class Operator:
 
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
-        writer = ClusterWriter(self.api, clock)
+        writer = ClusterWriter(self.api.only_while(lambda: self.lease.held), clock)
         status = self._status
 
         def requeue(name: str) -> None:
@@ -221,14 +222,14 @@ class Operator:
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
-        async def orphans(grant_name: str) -> bool:
+        async def orphans(grant_name: str) -> Told:
             if any(grant.name == grant_name for grant in caches.grants()):
-                return True
+                return Told.ALL
             left = [claim for claim in caches.claims() if claim.grant_name == grant_name]
             told = [
                 await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now()) for claim in left
             ]
-            return all(told)
+            return max(told, default=Told.ALL)
 
         executor = Executor(writer, self.lanes, self._verifier, board, clock)
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)

@@ -12,7 +12,7 @@ from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
 from keystead.plan.planner import make_plan
-from keystead.report.publish import Publisher
+from keystead.report.publish import BELIEVED, Publisher, Told
 
 log = structlog.get_logger("keystead.controller")
 
@@ -20,9 +20,9 @@ COALESCE = 0.03  # seconds: a burst of events about one grant is looked at once
 
 
 class Orphans(Protocol):
-    """Tells claims whose grant does not exist; whether all were told."""
+    """Tells claims whose grant does not exist."""
 
-    async def __call__(self, grant_name: str) -> bool: ...
+    async def __call__(self, grant_name: str) -> Told: ...
 
 
 class Controller:
@@ -57,10 +57,7 @@ class Controller:
             except Closed:
                 return
             try:
-                if await self._reconcile(name):
-                    self._queue.forget(name)
-                else:
-                    self._queue.retry(name)  # somebody could not be told, and nothing else would bring us back
+                self._look_again(name, await self._reconcile(name))
             except KeysteadError as error:
                 asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
                 again = self._queue.retry(name, at_least=asked)
@@ -79,8 +76,16 @@ class Controller:
             if seen is not None:
                 await self._publisher.publish(seen, make_plan(seen))
 
-    async def _reconcile(self, name: str) -> bool:
-        """Whether everybody was told how things stand."""
+    def _look_again(self, name: str, told: Told) -> None:
+        """Where somebody could not be told, or may have been told otherwise since, nothing else would bring us back."""
+        if told is Told.NOT_ALL:
+            self._queue.retry(name)
+            return
+        self._queue.forget(name)
+        if told is Told.UNSEEN:
+            self._queue.add_after(name, BELIEVED.total_seconds() + COALESCE)
+
+    async def _reconcile(self, name: str) -> Told:
         self.passes += 1
         seen = self._observer.snapshot(name)
         if seen is None:
@@ -89,7 +94,7 @@ class Controller:
         await self._executor.carry_out(plan)
         told = await self._publisher.publish(seen, plan)
         if seen.grant is None:
-            told = await self._orphans(name) and told
+            told = max(told, await self._orphans(name))
         drift = self._observer.next_list(seen)
         if drift is not None and not math.isinf(drift):
             self._queue.add_after(name, drift + COALESCE)

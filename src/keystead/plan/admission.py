@@ -7,7 +7,7 @@
 
 import datetime
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keystead.model.ids import NamespaceUid, service_account_subject
 from keystead.model.reasons import CATALOGUE, Reason
@@ -20,8 +20,7 @@ from keystead.plan.validation import Validated
 _NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """The judgement on one claim."""
 
     claim: Claim

@@ -4,8 +4,8 @@ A word counts only while all it is bound to is still true: namespace UID, subjec
 Approved; the approver must not be the requester.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from typing import NamedTuple
 
 from keystead.model.conditions import ConditionDraft, ConditionType, Status, draft
 from keystead.model.ids import NamespaceUid
@@ -13,8 +13,7 @@ from keystead.model.reasons import Reason
 from keystead.model.records import Approval, ApprovalMode, Claim, Decision, Grant
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(NamedTuple):
     """Whether a claim may go on, the word it rests on, and what to say."""
 
     passed: bool
@@ -23,8 +22,13 @@ class Review:
     condition: ConditionDraft
 
 
-def review(grant: Grant, claim: Claim, subject: str, uid: NamespaceUid, approvals: Iterable[Approval]) -> Review:
+_NOT_REQUIRED = Review(True, False, "", draft(ConditionType.APPROVED, Status.TRUE, Reason.APPROVAL_NOT_REQUIRED))
+
+
+def review(grant: Grant, claim: Claim, subject: str, uid: NamespaceUid, approvals: Collection[Approval]) -> Review:
     """The decision on one claim."""
+    if not approvals and grant.approval is ApprovalMode.AUTOMATIC:
+        return _NOT_REQUIRED
     bound = sorted(
         (
             each
@@ -41,7 +45,7 @@ def review(grant: Grant, claim: Claim, subject: str, uid: NamespaceUid, approval
         text = f"{denial.by} said no{': ' + denial.message if denial.message else ''}. Talk to them."
         return _no(Reason.DENIED, text, denied=True)
     if grant.approval is ApprovalMode.AUTOMATIC:
-        return Review(True, False, "", draft(ConditionType.APPROVED, Status.TRUE, Reason.APPROVAL_NOT_REQUIRED))
+        return _NOT_REQUIRED
     # A word without a name could be the requester's own; it counts for nobody.
     word = next((each for each in bound if each.by and each.by != claim.requested_by), None)
     if word is not None:

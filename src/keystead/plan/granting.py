@@ -5,14 +5,13 @@ credential goes is decided in ``placement``; what people are told about it in ``
 """
 
 import datetime
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation, ServiceAccount, Store
-from keystead.plan import verification
 from keystead.plan.admission import Admission
 from keystead.plan.failures import resume
 from keystead.plan.holdings import Holding, Holdings
@@ -31,11 +30,11 @@ from keystead.plan.steps import (
 )
 from keystead.plan.stores import Standing, judge_account, judge_store
 from keystead.plan.validation import Validated
+from keystead.plan.verification import Proofs
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a claim is, what remains, and what stops it."""
+class Progress(NamedTuple):
+    """How far a claim is, what remains, and what stops it. A tuple: three are made for every claim of ten thousand."""
 
     steps: tuple[Step, ...] = ()
     federation: Federation | None = None
@@ -57,41 +56,44 @@ class Progress:
     """Identities whose Federation this claim needs no more."""
 
 
-def standing(snapshot: Snapshot, holdings: Holdings, federation: Federation) -> Progress:
+def standing(snapshot: Snapshot, holdings: Holdings, proofs: Proofs, federation: Federation) -> Progress:
     """How far a claim is whose way nobody plans on (frozen, held back): it keeps what it has."""
     held, state = holdings.of(federation), snapshot.identities.get(federation.identity)
     if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
         return Progress(federation=federation)
-    federated = held is Holding.PRESENT or (
-        held is Holding.UNKNOWN and verification.federated_since(federation) is not None
-    )
-    verified = federated and verification.verified_at(snapshot, federation) is not None
+    proof = proofs.of(federation)
+    federated = held is Holding.PRESENT or (held is Holding.UNKNOWN and proof.federated_since is not None)
+    verified = federated and proof.verified_at is not None
     return Progress(federation=federation, federated=federated, verified=verified)
 
 
 class Granting:
     """Advances claims that have a place, or are just given one."""
 
-    def __init__(self, snapshot: Snapshot, valid: Validated, holdings: Holdings) -> None:
+    def __init__(self, snapshot: Snapshot, valid: Validated, holdings: Holdings, proofs: Proofs) -> None:
         self._snapshot = snapshot
         self._valid = valid
+        self._vault = str(valid.vault)
         self._holdings = holdings
+        self._proofs = proofs
 
     def onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
         """The rest of the way on this identity."""
         snapshot, key = self._snapshot, admission.claim.key
-        progress = standing(snapshot, self._holdings, federation)
+        progress = standing(snapshot, self._holdings, self._proofs, federation)
         state = snapshot.identities.get(federation.identity) or IdentityState(federation.identity)
         if not progress.federated:
             stop = self._stop(federation, state)
             if stop is not None:
-                return replace(progress, waiting=stop[0], message=stop[1])
+                return progress._replace(waiting=stop[0], message=stop[1])
         steps: list[Step] = [RecordFederation(key, federation)] if new else []
         if not progress.federated:
             steps.append(_write(key, federation))
-        due = verification.due(snapshot, federation)
+        due = self._proofs.of(federation).due
         if not progress.verified or due <= snapshot.now:
             steps += self._prove(admission, federation, state, due)
+        elif (federation.namespace, federation.service_account_name) not in snapshot.service_accounts:
+            steps.append(_ensure(admission, federation))
         if not state.client_id:
             return self._remaining(progress, steps, due, key)
         return self._remaining(self._finish(admission, progress, federation, state, steps), steps, due, key)
@@ -99,8 +101,8 @@ class Granting:
     def _remaining(self, progress: Progress, steps: list[Step], due: datetime.datetime, unit: str) -> Progress:
         failure = self._snapshot.failures.get(unit)
         pending = failure if any(type(step).__name__ == failure.step for step in steps if failure) else None
-        left = resume(steps, pending, self._snapshot.now)
-        return replace(progress, steps=left, failure=pending, wake=due if progress.federated else None)
+        left = resume(steps, pending, self._snapshot.now) if steps else ()
+        return progress._replace(steps=left, failure=pending, wake=due if progress.federated else None)
 
     def _stop(self, federation: Federation, state: IdentityState) -> tuple[Reason, str] | None:
         """Why the credential cannot be written now."""
@@ -125,10 +127,9 @@ class Granting:
         claim, account = admission.claim, federation.service_account_name
         steps: list[Step] = []
         if (federation.namespace, account) not in self._snapshot.service_accounts:
-            steps.append(EnsureServiceAccount(claim.key, federation.namespace, account, claim.name, claim.uid))
+            steps.append(_ensure(admission, federation))
         if state.client_id:
-            vault = str(self._valid.vault)
-            place = (federation.namespace, account, vault)
+            place = (federation.namespace, account, self._vault)
             steps.append(Verify(claim.key, federation.name, state.tenant_id, state.client_id, *place, due))
         return steps
 
@@ -146,22 +147,33 @@ class Granting:
         found: ServiceAccount | None = snapshot.service_accounts.get(place)
         existing: Store | None = snapshot.stores.get((federation.namespace, admission.store))
         account = judge_account(found, state.client_id, state.tenant_id)
-        store = judge_store(existing, self._valid.vault, place[1], grant.template.store_controller)
+        store = judge_store(existing, self._vault, place[1], grant.template.store_controller)
         conflict = next((each for each in (account, store) if each.conflict is not None), None)
         annotated = not account.apply and account.conflict is None
         if conflict is not None:
-            return replace(progress, conflict=conflict.conflict, conflict_message=conflict.message, annotated=annotated)
+            return progress._replace(conflict=conflict.conflict, conflict_message=conflict.message, annotated=annotated)
         claim = admission.claim
         if account.apply:
             named = (claim.name, claim.uid)
             steps.append(
-                AnnotateServiceAccount(claim.key, *place, state.client_id, state.tenant_id, *named, own=account.own)
+                AnnotateServiceAccount(
+                    claim.key,
+                    *place,
+                    state.client_id,
+                    state.tenant_id,
+                    *named,
+                    own=account.own,
+                    namespace_uid=federation.namespace_uid,
+                    account_uid=found.uid if found is not None else "",
+                )
             )
         if store.apply:
             steps.append(self._apply(admission, federation, store))
-        says = None if account.apply or store.apply or not progress.verified else _engine_says(existing)
-        steps += self._nudges(admission, existing, touched=account.apply, applied=store.apply, says=says)
-        return replace(progress, annotated=annotated, store=says)
+        touched = account.apply or store.apply
+        says = None if touched or not progress.verified else _engine_says(existing)
+        if touched or says is not None:
+            steps += self._nudges(admission, existing, touched=account.apply, applied=store.apply, says=says)
+        return progress._replace(annotated=annotated, store=says)
 
     def _apply(self, admission: Admission, federation: Federation, store: Standing) -> ApplyStore:
         claim, template = admission.claim, self._valid.grant.template
@@ -169,7 +181,7 @@ class Granting:
             claim.key,
             federation.namespace,
             admission.store,
-            str(self._valid.vault),
+            self._vault,
             federation.service_account_name,
             template.store_controller,
             template.store_refresh_interval,
@@ -219,6 +231,11 @@ def _write(unit: str, federation: Federation) -> WriteCredential:
         federation.namespace,
         federation.namespace_uid,
     )
+
+
+def _ensure(admission: Admission, federation: Federation) -> EnsureServiceAccount:
+    claim = admission.claim
+    return EnsureServiceAccount(claim.key, federation.namespace, federation.service_account_name, claim.name, claim.uid)
 
 
 def _engine_says(store: Store | None) -> Reason:

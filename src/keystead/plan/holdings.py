@@ -35,6 +35,7 @@ class Holdings:
             (each.identity.key, each.credential.name.lower()) for each in _entries(snapshot)
         }
         """Identity and name of every credential that any ledger entry records."""
+        self._answers: dict[str, Holding] = {}
         for identity, state in sorted(snapshot.identities.items()):
             if not state.known:
                 continue
@@ -45,6 +46,12 @@ class Holdings:
 
     def of(self, federation: Federation) -> Holding:
         """How Azure stands to this entry, by the last list and the writes confirmed since."""
+        answer = self._answers.get(federation.name)
+        if answer is None:
+            answer = self._answers[federation.name] = self._look(federation)
+        return answer
+
+    def _look(self, federation: Federation) -> Holding:
         names = self._by_name.get(federation.identity.key)
         if names is None:
             return Holding.UNKNOWN

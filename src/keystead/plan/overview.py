@@ -11,6 +11,7 @@ from keystead.plan.pool import Pool
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, GrantVerdict, Held, IdentityVerdict
 from keystead.plan.validation import Problem, Validated
+from keystead.plan.verification import Proofs
 
 _T, _F, _U = Status.TRUE, Status.FALSE, Status.UNKNOWN
 _C = ConditionType
@@ -22,6 +23,7 @@ class Scene:
     """What the grant's verdict is made of."""
 
     snapshot: Snapshot
+    proofs: Proofs
     valid: Validated | None
     problems: Sequence[Problem]
     pool: Pool | None
@@ -31,7 +33,7 @@ class Scene:
 
 def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
     """What the admin reads."""
-    parts = [_valid(scene.problems), _pool_ready(scene), _capacity(scene), _issuer(scene.snapshot)]
+    parts = [_valid(scene.problems), _pool_ready(scene), _capacity(scene), _issuer(scene)]
     guards = draft(_C.FOUR_EYES_ENFORCED, _F, Reason.GUARDS_ABSENT, CATALOGUE[Reason.GUARDS_ABSENT].admin)
     counts = [_count(verdict) for verdict in scene.claims]
     return GrantVerdict(
@@ -112,11 +114,11 @@ def _capacity(scene: Scene) -> ConditionDraft:
     return draft(_C.CAPACITY_AVAILABLE, _T, Reason.CAPACITY_AVAILABLE)
 
 
-def _issuer(snapshot: Snapshot) -> ConditionDraft:
+def _issuer(scene: Scene) -> ConditionDraft:
     """Whether Entra accepts this cluster's tokens, as the exchanges of this grant have shown."""
     proven, refused = False, None
-    for federation in snapshot.federations:
-        last = verification.newest(snapshot, federation)
+    for federation in scene.snapshot.federations:
+        last = scene.proofs.of(federation).newest
         if last is None:
             continue
         reason = Reason.VERIFIED if last.ok else verification.meaning(last).reason
@@ -128,7 +130,7 @@ def _issuer(snapshot: Snapshot) -> ConditionDraft:
         return draft(_C.ISSUER_TRUSTED, _T, Reason.VERIFIED)
     if refused is not None:
         code, reason = refused
-        text = f"{CATALOGUE[reason].admin} Issuer: {snapshot.cluster.issuer} ({code})"
+        text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({code})"
         return draft(_C.ISSUER_TRUSTED, _F, reason, text)
     return draft(_C.ISSUER_TRUSTED, _U, Reason.AWAITING_VERIFICATION)
 

@@ -7,13 +7,11 @@
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation
-from keystead.plan import verification
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Granting, Progress, taken
 from keystead.plan.holdings import Holdings
@@ -21,30 +19,40 @@ from keystead.plan.naming import credential_name
 from keystead.plan.pool import Pool, usable
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.validation import Validated
+from keystead.plan.verification import Proofs
 
 
 class Placement:
     """Advances the claims of one grant, sharing the pool's room among them, in the order they are asked."""
 
     def __init__(
-        self, snapshot: Snapshot, valid: Validated, holdings: Holdings, pool: Pool, leaving: Collection[str]
+        self,
+        snapshot: Snapshot,
+        valid: Validated,
+        holdings: Holdings,
+        proofs: Proofs,
+        pool: Pool,
+        leaving: Collection[str],
     ) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
+        self._proofs = proofs
         self._pool = pool
         self._valid = valid
-        self._granting = Granting(snapshot, valid, holdings)
+        self._granting = Granting(snapshot, valid, holdings, proofs)
         self._members = {member.identity for member in valid.pool}
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
 
     def advance(self, admission: Admission, live: Collection[Federation]) -> Progress:
         """The rest of the way of one admitted claim."""
-        inside = sorted((each for each in live if each.identity in self._members), key=self._preference)
+        inside = [each for each in live if each.identity in self._members]
+        if len(inside) > 1:
+            inside.sort(key=self._preference)
         if inside:
             progress = self._granting.onward(admission, inside[0])
-            if progress.verified and progress.annotated:
+            if progress.verified and progress.annotated and len(live) > 1:
                 rest = tuple(each.identity for each in live if each is not inside[0])
-                return replace(progress, obsolete=rest)
+                return progress._replace(obsolete=rest)
             return progress
         progress = self._place(admission)
         outside = sorted(live, key=self._preference)
@@ -53,7 +61,7 @@ class Placement:
         return progress
 
     def _preference(self, federation: Federation) -> tuple[bool, str]:
-        return (verification.verified_at(self._snapshot, federation) is None, federation.name)
+        return (self._proofs.of(federation).verified_at is None, federation.name)
 
     def _place(self, admission: Admission) -> Progress:
         if admission.subject in self._leaving:

@@ -27,7 +27,8 @@ from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import CreateClaim, DeleteClaim, Held, Plan, Step
 from keystead.plan.sweep import sweep
 from keystead.plan.validation import Problem, Validated, check
-from keystead.plan.verdicts import ClaimVerdicts, federation_verdict
+from keystead.plan.verdicts import ClaimVerdicts, LedgerVerdicts
+from keystead.plan.verification import Proofs
 
 _NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 _LONGEST_ABSENCE = datetime.timedelta(hours=1)
@@ -51,6 +52,7 @@ class _Planner:
         self.valid = checked if isinstance(checked, Validated) else None
         self.problems = () if isinstance(checked, Validated) else checked
         self.holdings = Holdings(snapshot)
+        self.proofs = Proofs(snapshot)
         self.pool: Pool | None = survey(self.valid.pool, snapshot, self.holdings) if self.valid else None
         self.claims: dict[str, Claim] = {claim.key: claim for claim in snapshot.claims}
         self.live: dict[str, list[Federation]] = defaultdict(list)
@@ -70,18 +72,18 @@ class _Planner:
         steps += [step for key in sorted(progress, key=self._order) for step in progress[key].steps]
         running, observed = brakes.observe_only(steps, self.grant, snapshot.limits)
         held = (*held_back, *unswept, *observed)
-        voice = ClaimVerdicts(
-            snapshot, self.grant, self.valid, observing=brakes.observes_only(self.grant, snapshot.limits)
-        )
+        observing = brakes.observes_only(self.grant, snapshot.limits)
+        voice = ClaimVerdicts(snapshot, self.grant, self.valid, self.proofs, observing=observing)
+        ledger = LedgerVerdicts(snapshot, self.holdings, self.proofs)
         verdicts = tuple(voice.verdict(admitted[key], progress.get(key)) for key in sorted(admitted))
-        scene = Scene(snapshot, self.valid, self.problems, self.pool, verdicts, held)
+        scene = Scene(snapshot, self.proofs, self.valid, self.problems, self.pool, verdicts, held)
         return Plan(
             grant_name=snapshot.grant_name,
             steps=running,
             held=held,
             claims=verdicts,
             federations=tuple(
-                federation_verdict(snapshot, self.holdings, each, self.removals.get(each.name))
+                ledger.verdict(each, self.removals.get(each.name))
                 for each in sorted(snapshot.federations, key=lambda each: each.name)
             ),
             grant=grant_verdict(scene, self.grant) if self.grant is not None else None,
@@ -129,14 +131,14 @@ class _Planner:
         placement: Placement | None = None
         if self.valid is not None and self.pool is not None:
             leaving = {each.federation.credential.subject for each in self.removals.values()}
-            placement = Placement(self.snapshot, self.valid, self.holdings, self.pool, leaving)
+            placement = Placement(self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving)
         for key in sorted(admitted, key=self._order):
             admission, live = admitted[key], self.live.get(key, [])
             if placement is not None and admission.passed:
                 progress[key] = placement.advance(admission, live)
                 self._drain(live, progress[key])
             elif live:
-                progress[key] = standing(self.snapshot, self.holdings, live[0])
+                progress[key] = standing(self.snapshot, self.holdings, self.proofs, live[0])
         return progress
 
     def _drain(self, live: list[Federation], progress: Progress) -> None:

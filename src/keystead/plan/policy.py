@@ -23,6 +23,14 @@ class Verdict:
     message: str
 
 
+_NAMED = Verdict(allowed=True, reason=Reason.ACCEPTED, message="The grant names this namespace.")
+_IN_PROJECT = Verdict(
+    allowed=True, reason=Reason.ACCEPTED, message="The namespace is in a Rancher project of the grant."
+)
+_SELECTED = Verdict(allowed=True, reason=Reason.ACCEPTED, message="The grant's selector matches the namespace.")
+_NOT_ALLOWED = Verdict(allowed=False, reason=Reason.NOT_ALLOWED, message=CATALOGUE[Reason.NOT_ALLOWED].tenant)
+
+
 def judge(rule: NamespaceRule, namespace: Namespace) -> Verdict:
     """Any one of selector, names and Rancher projects suffices."""
     if rule.rancher_projects and _project_disagrees(namespace):
@@ -33,14 +41,12 @@ def judge(rule: NamespaceRule, namespace: Namespace) -> Verdict:
             message=f"label {RANCHER_PROJECT} is {label!r}, the annotation {annotation!r}; correct the label.",
         )
     if namespace.name in rule.names:
-        return Verdict(allowed=True, reason=Reason.ACCEPTED, message="The grant names this namespace.")
+        return _NAMED
     if _in_project(rule.rancher_projects, namespace):
-        return Verdict(
-            allowed=True, reason=Reason.ACCEPTED, message="The namespace is in a Rancher project of the grant."
-        )
+        return _IN_PROJECT
     if rule.selector is not None and matches(rule.selector, namespace.labels):
-        return Verdict(allowed=True, reason=Reason.ACCEPTED, message="The grant's selector matches the namespace.")
-    return Verdict(allowed=False, reason=Reason.NOT_ALLOWED, message=CATALOGUE[Reason.NOT_ALLOWED].tenant)
+        return _SELECTED
+    return _NOT_ALLOWED
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

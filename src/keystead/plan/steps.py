@@ -96,6 +96,9 @@ class AnnotateServiceAccount:
     claim_uid: str
     own: bool
     """The account is ours: labels and owner reference are applied too."""
+    namespace_uid: NamespaceUid
+    account_uid: str
+    """The account that is meant, so that none of the same name in a recreated namespace is; empty: not seen yet."""
 
 
 @dataclass(frozen=True, slots=True)

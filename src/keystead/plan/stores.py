@@ -9,9 +9,8 @@ Rules:
 - A store of ours that people edited is theirs in those fields: server-side apply is never forced.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from keystead.model.ids import VaultUrl
 from keystead.model.reasons import Reason
 from keystead.model.records import ServiceAccount, Store
 
@@ -19,8 +18,7 @@ AUTH_TYPE = "WorkloadIdentity"
 PROVIDER = "azurekv"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What has to be done to a store or an account; a conflict is somebody else's to resolve."""
 
     apply: bool
@@ -30,13 +28,17 @@ class Standing:
     message: str = ""
 
 
-def judge_store(store: Store | None, vault: VaultUrl, service_account: str, controller: str) -> Standing:
+_MISSING = Standing(apply=True, own=True)
+_OURS, _THEIRS = Standing(apply=False, own=True), Standing(apply=False, own=False)
+
+
+def judge_store(store: Store | None, vault: str, service_account: str, controller: str) -> Standing:
     """A store that says otherwise and has another owner is a conflict, never taken over."""
     if store is None:
-        return Standing(apply=True, own=True)
+        return _MISSING
     differs = _differences(store, vault, service_account, controller)
     if not differs:
-        return Standing(apply=False, own=store.ours)
+        return _OURS if store.ours else _THEIRS
     contradicts = [(field, given, wanted) for field, given, wanted in differs if given]
     if not contradicts or not store.provider_managers:
         return Standing(apply=True, own=store.ours)
@@ -48,12 +50,15 @@ def judge_store(store: Store | None, vault: VaultUrl, service_account: str, cont
     return Standing(apply=False, own=False, conflict=Reason.STORE_CONFLICT, message=text)
 
 
-def _differences(store: Store, vault: VaultUrl, service_account: str, controller: str) -> list[tuple[str, str, str]]:
+def _differences(store: Store, vault: str, service_account: str, controller: str) -> list[tuple[str, str, str]]:
     """Field, what it says, what it should say."""
+    told = (store.provider, store.auth_type, store.service_account_name, store.tenant_id, store.controller)
+    if told == (PROVIDER, AUTH_TYPE, service_account, "", controller) and store.vault_url == vault:
+        return []  # as nearly all do, at once
     azure = "spec.provider.azurekv"
     compared = (
         ("spec.provider", store.provider, PROVIDER),
-        (f"{azure}.vaultUrl", store.vault_url.rstrip("/").lower(), str(vault)),
+        (f"{azure}.vaultUrl", store.vault_url.rstrip("/").lower(), vault),
         (f"{azure}.authType", store.auth_type, AUTH_TYPE),
         (f"{azure}.serviceAccountRef.name", store.service_account_name, service_account),
         (f"{azure}.tenantId", store.tenant_id, ""),
@@ -65,9 +70,9 @@ def _differences(store: Store, vault: VaultUrl, service_account: str, controller
 def judge_account(account: ServiceAccount | None, client_id: str, tenant_id: str) -> Standing:
     """Whether the account carries the two annotations."""
     if account is None:
-        return Standing(apply=True, own=True)
-    if (account.client_id, account.tenant_id) == (client_id, tenant_id):
-        return Standing(apply=False, own=account.ours)
+        return _MISSING
+    if account.client_id == client_id and account.tenant_id == tenant_id:
+        return _OURS if account.ours else _THEIRS
     contradicts = account.client_id not in (None, "", client_id) or account.tenant_id not in (None, "", tenant_id)
     if contradicts and account.annotation_managers:
         owners = ", ".join(account.annotation_managers)

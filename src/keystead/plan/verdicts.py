@@ -8,6 +8,7 @@
 from collections.abc import Sequence
 
 from keystead.model.conditions import Condition, ConditionDraft, ConditionType, Status, draft, find
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Federation, Grant
 from keystead.plan import verification
@@ -25,9 +26,18 @@ from keystead.plan.steps import (
     WriteCredential,
 )
 from keystead.plan.validation import Validated
+from keystead.plan.verification import Proof, Proofs
 
 _T, _F, _U = Status.TRUE, Status.FALSE, Status.UNKNOWN
 _C = ConditionType
+# What most of ten thousand claims say.
+_FEDERATED = draft(_C.FEDERATED, _T, Reason.FEDERATED)
+_VERIFIED = draft(_C.VERIFIED, _T, Reason.VERIFIED)
+_READY = draft(_C.READY, _T, Reason.READY)
+_STORES = {
+    reason: draft(_C.STORE_READY, _F if reason is Reason.STORE_NOT_READY else _T, reason)
+    for reason in (Reason.STORE_APPLIED, Reason.STORE_READY, Reason.STORE_NOT_READY)
+}
 _AZURE_STEPS = (RecordFederation.__name__, WriteCredential.__name__)
 _PROOF_STEPS = (EnsureServiceAccount.__name__, Verify.__name__)
 
@@ -35,9 +45,13 @@ _PROOF_STEPS = (EnsureServiceAccount.__name__, Verify.__name__)
 class ClaimVerdicts:
     """Speaks about the claims of one grant."""
 
-    def __init__(self, snapshot: Snapshot, grant: Grant | None, valid: Validated | None, *, observing: bool) -> None:
+    def __init__(
+        self, snapshot: Snapshot, grant: Grant | None, valid: Validated | None, proofs: Proofs, *, observing: bool
+    ) -> None:
         self._snapshot = snapshot
-        self._valid = valid
+        self._proofs = proofs
+        self._vault = str(valid.vault) if valid is not None else ""
+        self._trusted: dict[IdentityId, ConditionDraft] = {}
         self._frozen = grant is not None and valid is None
         self._observing = observing
 
@@ -57,7 +71,7 @@ class ClaimVerdicts:
             subject=admission.subject,
             client_id=state.client_id if state is not None else "",
             tenant_id=state.tenant_id if state is not None else "",
-            vault_url=str(self._valid.vault) if self._valid is not None else "",
+            vault_url=self._vault,
             federation_name=federation.name if federation is not None and recorded else "",
             identity=federation.identity.name if federation is not None and recorded else "",
         )
@@ -98,8 +112,11 @@ class ClaimVerdicts:
     def _federated(self, progress: Progress) -> ConditionDraft:
         federation, failure = progress.federation, progress.failure
         if progress.federated and federation is not None:
-            text = f"Identity {federation.identity.name} trusts the account."
-            return draft(_C.FEDERATED, _T, Reason.FEDERATED, text)
+            said = self._trusted.get(federation.identity)
+            if said is None:
+                text = f"Identity {federation.identity.name} trusts the account."
+                said = self._trusted[federation.identity] = draft(_C.FEDERATED, _T, Reason.FEDERATED, text)
+            return said
         if progress.waiting is not None or federation is None:
             return draft(_C.FEDERATED, _F, progress.waiting or Reason.AWAITING_LIST, progress.message)
         if failure is not None and failure.step in _AZURE_STEPS:
@@ -112,7 +129,7 @@ class ClaimVerdicts:
     def _verified(self, progress: Progress, federated: ConditionDraft) -> ConditionDraft:
         if not progress.federated or progress.federation is None:
             return draft(_C.VERIFIED, _U, federated.reason, federated.message)
-        condition = _proof(self._snapshot, progress.federation, proven=progress.verified)
+        condition = _proof(self._proofs.of(progress.federation), proven=progress.verified)
         failure = progress.failure
         if condition.status is not _T and failure is not None and failure.step in _PROOF_STEPS:
             return draft(_C.VERIFIED, _F, failure.reason, _told(failure.reason, failure.message))
@@ -123,7 +140,7 @@ class ClaimVerdicts:
         if progress.conflict is not None:
             return draft(_C.STORE_READY, _F, progress.conflict, progress.conflict_message)
         if progress.store is not None:
-            return draft(_C.STORE_READY, _F if progress.store is Reason.STORE_NOT_READY else _T, progress.store)
+            return _STORES[progress.store]
         if failure is not None and failure.step not in (*_AZURE_STEPS, *_PROOF_STEPS):
             return draft(_C.STORE_READY, _F, failure.reason, _told(failure.reason, failure.message))
         kept = _kept(admission.claim, _C.STORE_READY)
@@ -140,7 +157,7 @@ class ClaimVerdicts:
         if progress is not None and progress.conflict is not None:
             first = draft(_C.READY, _F, progress.conflict, progress.conflict_message)
         first = first or next((part for part in parts if part.status is _U), None)
-        return draft(_C.READY, _T, Reason.READY) if first is None else draft(_C.READY, _F, first.reason, first.message)
+        return _READY if first is None else draft(_C.READY, _F, first.reason, first.message)
 
 
 def orphan_claim_verdict(claim: Claim) -> ClaimVerdict:
@@ -153,33 +170,40 @@ def orphan_claim_verdict(claim: Claim) -> ClaimVerdict:
     return ClaimVerdict(claim.key, claim.uid, tuple(parts))
 
 
-def federation_verdict(
-    snapshot: Snapshot, holdings: Holdings, federation: Federation, removal: Removal | None
-) -> FederationVerdict:
-    """What the ledger entry should say."""
-    last, proven = verification.newest(snapshot, federation), verification.verified_at(snapshot, federation)
-    parts = [_listed(holdings, federation), _proof(snapshot, federation, proven=proven is not None)]
-    if removal is not None:
-        failure = snapshot.failures.get(federation.name)
-        rest = failure.message if failure is not None else CATALOGUE[removal.state].tenant
-        cause = removal.cause.reason
-        parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {rest}"))
-    return FederationVerdict(
-        federation.name,
-        tuple(parts),
-        proven,
-        last.code if last is not None else "",
-        last.at if last is not None else None,
-    )
+class LedgerVerdicts:
+    """Speaks about the ledger entries of one grant."""
+
+    def __init__(self, snapshot: Snapshot, holdings: Holdings, proofs: Proofs) -> None:
+        self._snapshot = snapshot
+        self._holdings = holdings
+        self._proofs = proofs
+
+    def verdict(self, federation: Federation, removal: Removal | None) -> FederationVerdict:
+        """What the ledger entry should say."""
+        proof = self._proofs.of(federation)
+        last, proven = proof.newest, proof.verified_at
+        parts = [_listed(self._holdings.of(federation), proof), _proof(proof, proven=proven is not None)]
+        if removal is not None:
+            failure = self._snapshot.failures.get(federation.name)
+            rest = failure.message if failure is not None else CATALOGUE[removal.state].tenant
+            cause = removal.cause.reason
+            parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {rest}"))
+        return FederationVerdict(
+            federation.name,
+            tuple(parts),
+            proven,
+            last.code if last is not None else "",
+            last.at if last is not None else None,
+        )
 
 
-def _listed(holdings: Holdings, federation: Federation) -> ConditionDraft:
-    match holdings.of(federation):
+def _listed(holding: Holding, proof: Proof) -> ConditionDraft:
+    match holding:
         case Holding.PRESENT:
-            return draft(_C.FEDERATED, _T, Reason.FEDERATED)
+            return _FEDERATED
         case Holding.UNKNOWN:
-            if verification.federated_since(federation) is not None:
-                return draft(_C.FEDERATED, _T, Reason.FEDERATED)  # nothing says otherwise since
+            if proof.federated_since is not None:
+                return _FEDERATED  # nothing says otherwise since
             return draft(_C.FEDERATED, _U, Reason.AWAITING_LIST)
         case Holding.DIFFERENT:
             return draft(_C.FEDERATED, _F, Reason.TUPLE_TAKEN)
@@ -187,14 +211,14 @@ def _listed(holdings: Holdings, federation: Federation) -> ConditionDraft:
             return draft(_C.FEDERATED, _F, Reason.AWAITING_WRITE)
 
 
-def _proof(snapshot: Snapshot, federation: Federation, *, proven: bool) -> ConditionDraft:
+def _proof(proof: Proof, *, proven: bool) -> ConditionDraft:
     """Verified: a later refusal counts against it, a later silence does not."""
-    last = verification.newest(snapshot, federation)
+    last = proof.newest
     if last is not None and not last.ok and not (proven and verification.proves_nothing(last)):
         reason = verification.meaning(last).reason
         return draft(_C.VERIFIED, _F, reason, _told(reason, last.code))
     if proven:
-        return draft(_C.VERIFIED, _T, Reason.VERIFIED)
+        return _VERIFIED
     return draft(_C.VERIFIED, _F, Reason.AWAITING_PROPAGATION)
 
 

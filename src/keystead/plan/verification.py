@@ -7,8 +7,10 @@
 """
 
 import datetime
+import functools
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keystead.model.conditions import Condition, ConditionType, Status, find
 from keystead.model.reasons import CATALOGUE, Reason, Severity
@@ -96,35 +98,61 @@ def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:
     return seen
 
 
-def verified_at(snapshot: Snapshot, federation: Federation) -> datetime.datetime | None:
+class Proof(NamedTuple):
+    """What is known of one ledger entry's exchanges."""
+
+    newest: Exchange | None
+    verified_at: datetime.datetime | None
+    federated_since: datetime.datetime | None
+    due: datetime.datetime
+
+
+class Proofs:
+    """The proof of each ledger entry, found once for a whole plan."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._found: dict[str, Proof] = {}
+
+    def of(self, federation: Federation) -> Proof:
+        """By name: an entry that is only planned and one that is recorded under its name prove the same."""
+        proof = self._found.get(federation.name)
+        if proof is None:
+            proof = self._found[federation.name] = _prove(self._snapshot, federation)
+        return proof
+
+
+def _prove(snapshot: Snapshot, federation: Federation) -> Proof:
+    federated, last = find(federation.conditions, ConditionType.FEDERATED), newest(snapshot, federation)
+    proven = _verified_at(snapshot, federation, federated)
+    since = federated.last_transition_time if federated is not None and federated.status is Status.TRUE else None
+    return Proof(last, proven, since, _due(federation.name, last, proven, since, snapshot))
+
+
+def _verified_at(snapshot: Snapshot, federation: Federation, federated: Condition | None) -> datetime.datetime | None:
     """When the exchange was last proven with the credential that stands; a later failure does not undo it."""
     proven = federation.verified_at
     seen = snapshot.exchanges.get(federation.name)
     if seen is not None and seen.ok and (proven is None or seen.at > proven):
         proven = seen.at
-    federated = _federated(federation)
     if proven is not None and federated is not None and proven < federated.last_transition_time:
         return None
     return proven
 
 
-def federated_since(federation: Federation) -> datetime.datetime | None:
-    """When the ledger first said that Azure holds the credential."""
-    condition = _federated(federation)
-    return condition.last_transition_time if condition is not None and condition.status is Status.TRUE else None
-
-
-def _federated(federation: Federation) -> Condition | None:
-    return find(federation.conditions, ConditionType.FEDERATED)
-
-
-def due(snapshot: Snapshot, federation: Federation) -> datetime.datetime:
+def _due(
+    name: str,
+    last: Exchange | None,
+    proven: datetime.datetime | None,
+    since: datetime.datetime | None,
+    snapshot: Snapshot,
+) -> datetime.datetime:
     """When the next exchange may be tried."""
     limits = snapshot.limits
-    proven, last = verified_at(snapshot, federation), newest(snapshot, federation)
-    ready = (federated_since(federation) or snapshot.now) + limits.propagation_wait
     if proven is not None:
-        ready = proven + limits.heartbeat * _spread(federation.name)
+        ready = proven + limits.heartbeat * _spread(name)
+    else:
+        ready = (since or snapshot.now) + limits.propagation_wait
     if last is None or last.ok or (proven is not None and last.at < proven):
         return ready
     if proven is None and last.at < ready - limits.propagation_wait:
@@ -140,6 +168,7 @@ def _retry(last: Exchange, failing_for: datetime.timedelta, limits: Limits) -> d
     return min(_LAST_RETRY * scale, max(_FIRST_RETRY[meaning(last).heals] * scale, failing_for))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _spread(name: str) -> float:
     """Between 0.9 and 1.1, the same for ever."""
     return 0.9 + int(hashlib.sha256(name.encode()).hexdigest()[:4], 16) / 0xFFFF * 0.2

@@ -1,11 +1,15 @@
 """Tells people: at most one status write per object and pass, none when nothing changed, then the Events.
 
-An object that cannot be written never stops the others; where another try may help, the caller is told.
+- An object that cannot be written never stops the others; where another try may help, the caller is told.
+- What we wrote is believed for a minute, since caches show it late. After that the cache is: whoever led before may have
+  written over it.
 """
 
 import asyncio
 import datetime
 from collections.abc import Iterable
+from enum import IntEnum
+from typing import TypeAlias
 
 import structlog
 
@@ -20,6 +24,18 @@ from keystead.report.status import ClaimStatus, EventDraft, FederationStatus, Gr
 
 log = structlog.get_logger("keystead.report")
 _AT_ONCE = 8
+BELIEVED = datetime.timedelta(seconds=60)
+Status: TypeAlias = ClaimStatus | FederationStatus | GrantStatus
+
+
+class Told(IntEnum):
+    """How far people were told, the best first."""
+
+    ALL = 0
+    UNSEEN = 1
+    """All is written, but the caches show something else: look again once they must have caught up."""
+    NOT_ALL = 2
+    """Something could not be written, and another try may help."""
 
 
 class Publisher:
@@ -29,32 +45,36 @@ class Publisher:
         self._writer = writer
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._known: dict[str, set[str]] = {}
-        self._told: dict[str, object] = {}
-        """By uid: the status last written, since caches show it a moment later."""
+        self._told: dict[str, tuple[Status, datetime.datetime]] = {}
+        """By uid: the status last written, and when."""
 
-    async def publish(self, seen: Snapshot, plan: Plan) -> bool:
-        """Write what changed; whether nothing is left that another try could write."""
+    async def publish(self, seen: Snapshot, plan: Plan) -> Told:
+        """Write what changed."""
         claims = {claim.key: claim for claim in seen.claims}
         federations = {federation.name: federation for federation in seen.federations if federation.uid}
-        running: list[asyncio.Task[bool]] = []
+        running: list[asyncio.Task[Told]] = []
         async with asyncio.TaskGroup() as tasks:
-            for verdict in plan.claims:
-                if verdict.claim_key in claims:
-                    running.append(tasks.create_task(self._claim(claims[verdict.claim_key], verdict, seen.now)))
-            for entry in plan.federations:
-                if entry.name in federations:
-                    running.append(tasks.create_task(self._federation(federations[entry.name], entry, seen.now)))
+            running += [
+                tasks.create_task(self._claim(claims[verdict.claim_key], verdict, seen.now))
+                for verdict in plan.claims
+                if verdict.claim_key in claims
+            ]
+            running += [
+                tasks.create_task(self._federation(federations[entry.name], entry, seen.now))
+                for entry in plan.federations
+                if entry.name in federations
+            ]
             if plan.grant is not None and seen.grant is not None:
                 running.append(tasks.create_task(self._grant(seen.grant, plan.grant, seen.now)))
         known = {claim.uid for claim in seen.claims} | {federation.uid for federation in seen.federations}
         self._forget(known, seen)
-        return all(task.result() for task in running)
+        return max((task.result() for task in running), default=Told.ALL)
 
-    async def claim_without_grant(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> bool:
-        """Whether it could be told."""
+    async def claim_without_grant(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> Told:
+        """Say that its grant does not exist."""
         return await self._claim(claim, verdict, now)
 
-    async def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> bool:
+    async def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> Told:
         conditions = self._merged(claim.uid, claim.conditions, verdict.conditions, claim.generation, now)
         status = ClaimStatus(
             conditions,
@@ -66,22 +86,24 @@ class Publisher:
             verdict.identity,
         )
         unchanged = _same(claim.conditions, conditions) and claim.federation_name == verdict.federation_name
-        if claim.deleting or not self._news(claim.uid, status, unchanged=unchanged):
-            return True
+        if claim.deleting:
+            return Told.ALL
+        if not self._news(claim.uid, status, unchanged=unchanged, now=now):
+            return Told.ALL if unchanged else Told.UNSEEN
         events = transitions(
             claim.conditions, conditions, kind="VaultClaim", namespace=claim.namespace, name=claim.name, uid=claim.uid
         )
         async with self._turn:
             try:
                 await self._writer.claim_status(claim, status)
-                self._told[claim.uid] = status
+                self._told[claim.uid] = (status, now)
             except KeysteadError as error:
                 log.info("status not written", object=claim.key, error=str(error))
-                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
+                return _failed(error)
             await self._tell(events)
-        return True
+        return Told.ALL
 
-    async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> bool:
+    async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> Told:
         conditions = self._merged(federation.uid, federation.conditions, verdict.conditions, 1, now)
         status = FederationStatus(conditions, verdict.verified_at, verdict.last_exchange_code, verdict.last_exchange_at)
         last = federation.last_exchange
@@ -90,36 +112,38 @@ class Publisher:
             and federation.verified_at == verdict.verified_at
             and (last.code if last is not None else "") == verdict.last_exchange_code
         )
-        if not self._news(federation.uid, status, unchanged=unchanged):
-            return True
+        if not self._news(federation.uid, status, unchanged=unchanged, now=now):
+            return Told.ALL if unchanged else Told.UNSEEN
         async with self._turn:
             try:
                 await self._writer.federation_status(federation, status)
-                self._told[federation.uid] = status
+                self._told[federation.uid] = (status, now)
             except KeysteadError as error:
                 log.info("status not written", object=federation.name, error=str(error))
-                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
-        return True
+                return _failed(error)
+        return Told.ALL
 
-    async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> bool:
+    async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> Told:
         conditions = self._merged(grant.uid, grant.conditions, verdict.conditions, grant.generation, now)
         status = GrantStatus(
             conditions, verdict.identities, verdict.total, verdict.ready, verdict.awaiting_review, verdict.blocked
         )
-        if not self._news(grant.uid, status, unchanged=False):
-            return True
+        unchanged = _same(grant.conditions, conditions)
+        # What it says of identities is not read back: whoever begins to lead writes it once.
+        if not self._news(grant.uid, status, unchanged=unchanged and grant.uid in self._told, now=now):
+            return Told.ALL if unchanged else Told.UNSEEN
         events = transitions(
             grant.conditions, conditions, kind="VaultGrant", namespace="", name=grant.name, uid=grant.uid
         )
         async with self._turn:
             try:
                 await self._writer.grant_status(grant, status)
-                self._told[grant.uid] = status
+                self._told[grant.uid] = (status, now)
             except KeysteadError as error:
                 log.info("status not written", object=grant.name, error=str(error))
-                return not isinstance(error, Retryable)  # what is gone cannot be told, and need not be
+                return _failed(error)
             await self._tell(events)
-        return True
+        return Told.ALL
 
     def _merged(
         self,
@@ -129,14 +153,19 @@ class Publisher:
         generation: int,
         now: datetime.datetime,
     ) -> tuple[Condition, ...]:
-        """Against what we last wrote, when the cache is older than that."""
-        told = self._told.get(uid)
-        newest = told.conditions if isinstance(told, ClaimStatus | FederationStatus | GrantStatus) else carried
-        return merge(newest, drafts, generation=generation, now=now)
+        """Against what we last wrote, when the cache may be older than that."""
+        told = self._believed(uid, now)
+        return merge(told.conditions if told is not None else carried, drafts, generation=generation, now=now)
 
-    def _news(self, uid: str, status: object, *, unchanged: bool) -> bool:
-        told = self._told.get(uid)
-        return status != told if told is not None else not unchanged
+    def _believed(self, uid: str, now: datetime.datetime) -> Status | None:
+        status, at = self._told.get(uid, (None, now))
+        return status if now - at < BELIEVED else None
+
+    def _news(self, uid: str, status: Status, *, unchanged: bool, now: datetime.datetime) -> bool:
+        told = self._believed(uid, now)
+        if told is not None or uid not in self._told:
+            return status != told if told is not None else not unchanged
+        return not unchanged or status != self._told[uid][0]
 
     async def _tell(self, events: list[EventDraft]) -> None:
         for event in events:
@@ -152,6 +181,11 @@ class Publisher:
         for uid in self._known.get(seen.grant_name, set()) - known:
             self._told.pop(uid, None)
         self._known[seen.grant_name] = known
+
+
+def _failed(error: KeysteadError) -> Told:
+    """What is gone or refused cannot be told; somebody's next change brings us back."""
+    return Told.NOT_ALL if isinstance(error, Retryable) else Told.ALL
 
 
 def _same(one: tuple[Condition, ...], other: tuple[Condition, ...]) -> bool:
