@@ -95,7 +95,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
 
 
 def test_people_can_work_with_what_is_built_in(served: Served) -> None:
-    assert "RBAC and admission policies are not enforced" in served.first_line
+    assert "RBAC and ValidatingAdmissionPolicies are enforced" in served.first_line
     assert "Active" in served.run("get", "ns", "default")
     served.run("create", "ns", "one")
     served.run("create", "sa", "eso", "-n", "one")

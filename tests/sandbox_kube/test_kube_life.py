@@ -41,29 +41,6 @@ async def test_a_namespace_goes_with_all_that_is_in_it_and_a_new_one_is_another(
     assert (await api.namespace("shop"))["metadata"]["uid"] != first["metadata"]["uid"]
 
 
-async def test_a_finalizer_inside_holds_a_namespace_which_says_so_and_takes_nothing_new(api: Api) -> None:
-    await api.namespace("shop")
-    await api.config("held", "shop", metadata={"finalizers": ["example.org/x"]})
-    await api.ask("DELETE", f"{NS}/shop")
-    going = await api.ask("GET", f"{NS}/shop")
-
-    assert going["status"]["phase"] == "Terminating"
-    told = {each["type"]: each["message"] for each in going["status"]["conditions"]}
-    assert "configmaps has 1 resource instances" in told["NamespaceContentRemaining"]
-    assert "example.org/x in 1 resource instances" in told["NamespaceFinalizersRemaining"]
-    await api.ask("GET", f"{NS}/shop/serviceaccounts/default", expect=404)
-
-    refused = await api.ask("POST", f"{NS}/shop/configmaps", {"metadata": {"name": "new"}}, expect=403)
-    assert refused["reason"] == "Forbidden"
-    assert refused["details"]["causes"][0]["reason"] == "NamespaceTerminating"
-    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}
-    await api.apply(f"{NS}/shop/configmaps/new", item, expect=403)
-    await api.ask("POST", NS, {"metadata": {"name": "shop"}}, expect=409)
-
-    await api.ask("PATCH", f"{NS}/shop/configmaps/held", {"metadata": {"finalizers": []}}, type_=MERGE)
-    await api.ask("GET", f"{NS}/shop", expect=404)
-
-
 async def test_a_namespace_waits_for_its_own_finalizers(api: Api) -> None:
     await api.namespace("shop", finalizers=["example.org/x"])
     await api.ask("DELETE", f"{NS}/shop")
@@ -156,7 +133,8 @@ async def test_an_unknown_propagation_is_refused(api: Api) -> None:
 
 async def test_custom_dependents_of_cluster_wide_owners_go_too(api: Api) -> None:
     await api.ask("POST", CRDS, crd(plural="parents", kind="Parent", scope="Cluster"))
-    parent = await api.ask("POST", "/apis/example.org/v1/parents", {"metadata": {"name": "p"}, "spec": {}})
+    kind = {"apiVersion": "example.org/v1", "kind": "Parent"}
+    parent = await api.ask("POST", "/apis/example.org/v1/parents", {**kind, "metadata": {"name": "p"}, "spec": {}})
     await api.config("a", metadata=_owned(parent))
     await api.ask("DELETE", "/apis/example.org/v1/parents/p")
 

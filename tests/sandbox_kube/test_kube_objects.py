@@ -1,11 +1,10 @@
 """Create, read, update, delete: names, versions, preconditions, dry runs, what each kind refuses."""
 
 import base64
-from typing import Any
 
 import pytest
 
-from sandbox_kube.kube_api import CRDS, WIDGETS, Api, crd, widget
+from sandbox_kube.kube_api import Api
 
 pytestmark = pytest.mark.looptime
 CM = "/api/v1/namespaces/default/configmaps"
@@ -36,41 +35,6 @@ async def test_a_generated_name_begins_with_its_prefix(api: Api) -> None:
 
     assert len(names) == 20
     assert all(name.startswith("job-") and len(name) == 9 for name in names)
-
-
-@pytest.mark.parametrize(
-    ("path", "item", "code", "reason", "words"),
-    [
-        (CM, {"metadata": {"name": "Upper"}}, 422, "Invalid", "RFC 1123 subdomain"),
-        (CM, {"metadata": {}}, 422, "Invalid", "name or generateName is required"),
-        (CM, {"metadata": {"name": "a" * 254}}, 422, "Invalid", "no more than 253"),
-        (NS, {"metadata": {"name": "a.b"}}, 422, "Invalid", "RFC 1123 label"),
-        (NS, {"metadata": {"name": "a" * 64}}, 422, "Invalid", "no more than 63"),
-        (CM, {"metadata": {"name": "a", "namespace": "other"}}, 400, "BadRequest", "does not match the namespace"),
-        (CM, {"kind": "Secret", "metadata": {"name": "a"}}, 400, "BadRequest", "Secret"),
-        (CM, {"apiVersion": "v2", "metadata": {"name": "a"}}, 400, "BadRequest", "v2"),
-        (CM, {"metadata": {"name": "a"}, "data": {"k": 1}}, 400, "BadRequest", "must be of type string"),
-        (CM, {"metadata": {"name": "a"}, "data": {"bad key": "v"}}, 422, "Invalid", "valid config key"),
-        (CM, {"metadata": {"name": "a", "labels": {"l": "x" * 64}}}, 422, "Invalid", "no more than 63"),
-        (CM, {"metadata": {"name": "a", "labels": {"l": "no spaces"}}}, 422, "Invalid", "valid label"),
-        (CM, {"metadata": {"name": "a", "labels": {"-l": ""}}}, 422, "Invalid", "name part"),
-        (CM, {"metadata": {"name": "a", "annotations": {"k": "x" * 262_145}}}, 422, "Invalid", "262144"),
-        (CM, {"metadata": {"name": "a", "finalizers": ["no good"]}}, 422, "Invalid", "finalizers[0]"),
-        (CM, {"metadata": {"name": "a", "ownerReferences": [{"uid": "1"}]}}, 400, "BadRequest", "ownerReferences"),
-        (SECRETS, {"metadata": {"name": "a"}, "data": {"k": "%%%"}}, 400, "BadRequest", "base64"),
-        (LEASES, {"metadata": {"name": "a"}, "spec": {"leaseDurationSeconds": 0}}, 422, "Invalid", "greater than 0"),
-        ("/api/v1/namespaces/gone/configmaps", {"metadata": {"name": "a"}}, 404, "NotFound", 'namespaces "gone"'),
-        ("/api/v1/configmaps", {"metadata": {"name": "a"}}, 400, "BadRequest", "empty namespace"),
-        ("/api/v1/namespaces/default/nothings", {"metadata": {"name": "a"}}, 404, "NotFound", "could not find"),
-    ],
-)
-async def test_refusals_say_what_is_wrong(
-    api: Api, path: str, item: dict[str, Any], code: int, reason: str, words: str
-) -> None:
-    answer = await api.ask("POST", path, item, expect=code)
-
-    assert (answer["kind"], answer["status"], answer["reason"], answer["code"]) == ("Status", "Failure", reason, code)
-    assert words in answer["message"]
 
 
 async def test_two_controllers_cannot_own_one_object(api: Api) -> None:
@@ -105,16 +69,6 @@ async def test_a_replacement_of_an_old_version_is_a_conflict(api: Api) -> None:
     assert (await api.ask("GET", f"{CM}/a"))["data"] == {"k": "2"}
 
 
-async def test_a_built_in_object_may_be_replaced_without_a_version_a_custom_one_not(api: Api) -> None:
-    await api.ask("POST", CRDS, crd())
-    await api.config("a")
-    await api.ask("POST", WIDGETS, widget({"x": 1}))
-
-    await api.ask("PUT", f"{CM}/a", {"metadata": {"name": "a"}, "data": {"k": "2"}})
-    answer = await api.ask("PUT", f"{WIDGETS}/w", widget({"x": 2}), expect=422)
-    assert "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update" in answer["message"]
-
-
 async def test_a_write_that_changes_nothing_makes_no_version(api: Api) -> None:
     first = await api.config("a", data={"k": "1"})
     again = await api.ask("PUT", f"{CM}/a", first)
@@ -127,17 +81,6 @@ async def test_another_uid_is_another_object(api: Api) -> None:
     first["metadata"] |= {"uid": "0", "resourceVersion": ""}
 
     assert "UID in precondition: 0" in (await api.ask("PUT", f"{CM}/a", first, expect=409))["message"]
-
-
-@pytest.mark.parametrize("field", ["uid", "resourceVersion"])
-async def test_a_deletion_can_name_what_it_means(api: Api, field: str) -> None:
-    made = await api.config("a")
-    wrong = await api.ask("DELETE", f"{CM}/a", {"preconditions": {field: "0"}}, expect=409)
-    assert "Precondition failed" in wrong["message"]
-
-    done = await api.ask("DELETE", f"{CM}/a", {"preconditions": {field: made["metadata"][field]}})
-    assert (done["status"], done["details"]["uid"]) == ("Success", made["metadata"]["uid"])
-    await api.ask("GET", f"{CM}/a", expect=404)
 
 
 async def test_a_finalizer_holds_an_object_until_it_is_taken_away(api: Api) -> None:
@@ -199,22 +142,6 @@ async def test_a_binding_never_changes_its_role(api: Api) -> None:
     assert "cannot change roleRef" in (await api.ask("PUT", f"{path}/system:a", other, expect=422))["message"]
 
 
-@pytest.mark.parametrize(
-    ("validation", "code", "warned"),
-    [("Strict", 400, False), ("Warn", 201, True), ("", 201, True), ("Ignore", 201, False)],
-)
-async def test_unknown_fields_are_refused_warned_of_or_passed_over_as_asked(
-    api: Api, validation: str, code: int, warned: bool
-) -> None:
-    item = {"metadata": {"name": "a"}, "dta": {"k": "v"}}
-    answer = await api.send("POST", f"{CM}?fieldValidation={validation}", item)
-
-    assert answer.status_code == code
-    assert ("unknown field 'dta'" in answer.headers.get("warning", "")) == warned
-    assert "dta" not in answer.json()
-    assert (api.cluster.store.get(("", "configmaps"), "default", "a") is None) == (code == 400)
-
-
 async def test_a_collection_is_deleted_by_label(api: Api) -> None:
     for name, label in (("a", "x"), ("b", "y")):
         await api.config(name, metadata={"labels": {"l": label}})
@@ -222,22 +149,6 @@ async def test_a_collection_is_deleted_by_label(api: Api) -> None:
 
     names = [each["metadata"]["name"] for each in (await api.ask("GET", CM))["items"]]
     assert names == ["b", "kube-root-ca.crt"]
-
-
-@pytest.mark.parametrize(
-    ("verb", "path", "code"),
-    [
-        ("PUT", CM, 405),
-        ("DELETE", NS, 405),
-        ("POST", f"{CM}/a", 405),
-        ("GET", "/api/v1/namespaces/default/serviceaccounts/default/token", 405),
-        ("PUT", f"{CM}/kube-root-ca.crt/status", 404),
-        ("GET", "/apis/nobody.example/v1", 404),
-        ("POST", "/apis/nobody.example/v1/things", 404),
-    ],
-)
-async def test_what_is_not_offered(api: Api, verb: str, path: str, code: int) -> None:
-    await api.ask(verb, path, {} if verb in ("PUT", "POST") else None, expect=code)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'"text"'])

@@ -28,7 +28,7 @@ from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.app import Cluster
-from keystead_sandbox.kube.auth import User
+from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.kube.errors import ApiError
 from keystead_sandbox.resources import Application, Identity
 from keystead_sandbox.world import World
@@ -144,7 +144,7 @@ class Stage:
 
     def _place(self, number: int) -> Place:
         issuer = f"https://kubernetes-{'ab'[number]}.sandbox"
-        users = {f"replica-{each}": User(f"replica-{each}") for each in range(self.setup.replicas)}
+        users = {f"replica-{each}": User(f"replica-{each}", (ADMINS,)) for each in range(self.setup.replicas)}
         journal = Journal(self.clock)
         seed = f"{self.setup.seed}/{number}"
         cluster = Cluster(self.clock, journal, issuer=issuer, users=users, seed=seed, key=_key(1 + number))

@@ -8,11 +8,23 @@ server.
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from keystead_sandbox.kube import builtins, cel, crd, errors, events, rules, schema
-from keystead_sandbox.kube.kinds import CRDS, EVENTS, NAMESPACES, SECRETS, Kind
+from keystead_sandbox.kube import cel, crd, decoding, errors, events, rules, schema
+from keystead_sandbox.kube.auth import ADMINS, User
+from keystead_sandbox.kube.kinds import (
+    BINDINGS,
+    CLUSTER_BINDINGS,
+    CONFIG_MAPS,
+    CRDS,
+    EVENTS,
+    NAMESPACES,
+    POLICIES,
+    SECRETS,
+    Kind,
+)
 from keystead_sandbox.kube.lifecycle import KUBERNETES
 
 Object: TypeAlias = dict[str, Any]
+NOBODY = User("system:apiserver", (ADMINS,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +34,15 @@ class Writing:
     manager: str
     dry: bool = False
     validation: str = "Ignore"
+    user: User = NOBODY
+    """Who is asked for by the checks that depend on it; the cluster itself when nobody is."""
     warnings: list[str] = field(default_factory=list)
     """Filled for the client's eyes."""
+    sub: str = ""
+    patch: bool = False
+    """Whether the object comes out of a patch, and not out of the body."""
+    duplicates: tuple[str, ...] = ()
+    """What the body says twice."""
 
 
 def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Object:
@@ -31,45 +50,40 @@ def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Obje
     item["apiVersion"], item["kind"] = kind.api_version, kind.kind
     item = _known(kind, item, how)
     item = _complete(kind, item) if not kind.custom else schema.default(item, kind.schema)
-    problems = rules.metadata(item) + (_custom(kind, item, before) if kind.custom else _builtin(kind, item, before))
+    problems = rules.name_problem(kind, item["metadata"]["name"]) if before is None else []
+    problems += rules.metadata(item) + (_custom(kind, item, before) if kind.custom else _builtin(kind, item, before))
     if problems:
-        raise errors.invalid(kind.group, kind.kind, item["metadata"]["name"], problems)
+        group = "" if kind.storage == EVENTS else kind.group  # both groups are one internally
+        raise errors.invalid(group, kind.kind, item["metadata"]["name"], problems)
     return item
 
 
 def declared(kind: Kind, wanted: Object) -> None:
     """Server-side apply refuses what the schema does not declare, whatever the client's fieldValidation is."""
-    unknown: list[str] = []
-    schema.prune(wanted, kind.schema, root=True, dropped=unknown)
-    if unknown:
-        place = "/".join(filter(None, (wanted["metadata"].get("namespace"), wanted["metadata"].get("name"))))
-        text = (
-            f"failed to create typed patch object ({place}; {kind.api_version}, Kind={kind.kind}): "
-            f".{unknown[0]}: field not declared in schema"
-        )
-        raise errors.ApiError(500, "", text)
+    why = decoding.untyped(wanted, kind)
+    if why:
+        raise errors.not_typed(kind, wanted["metadata"], why)
 
 
 def _known(kind: Kind, item: Object, how: Writing) -> Object:
     dropped: list[str] = []
-    shown = events.shown(kind, item) if kind.storage == EVENTS else item
+    shown = events.named(kind, item)
     shown = schema.prune(shown, kind.schema, root=True, dropped=dropped)
-    shown["metadata"] = schema.prune(item["metadata"], builtins.METADATA, dropped=dropped, path="metadata")
-    wrong = schema.validate(shown["metadata"], builtins.METADATA, "metadata")
+    wrong = decoding.problem(shown, kind)
     if not kind.custom:
         shown = schema.without_nulls(shown, kind.schema)
-        wrong += schema.validate(shown, kind.schema)
-    item = events.stored(kind, shown) if kind.storage == EVENTS else shown
+        fields = {SECRETS: ("data",), CONFIG_MAPS: ("binaryData",)}.get(kind.key, ())
+        wrong = wrong or rules.base64_problem(shown, fields)
+    item = events.stored(kind, shown)
+    if kind.custom:
+        dropped.sort(key=lambda path: (not path.startswith("metadata."), path))
+    told = [*how.duplicates, *(f'unknown field "{path}"' for path in dropped)]
+    if told and how.validation == "Strict" and not wrong:
+        wrong = f"strict decoding error: {', '.join(told)}"
     if wrong:
-        text = (
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {wrong[0][0]}: {wrong[0][2]}'
-        )
-        raise errors.bad_request(text)
-    unknown = [f'unknown field "{path}"' for path in dropped]
-    if unknown and how.validation == "Strict":
-        raise errors.bad_request(f"strict decoding error: {', '.join(unknown)}")
+        raise errors.not_patched(wrong) if how.patch else errors.not_decoded(kind.kind, kind.version, wrong)
     if how.validation == "Warn":
-        how.warnings.extend(unknown)
+        how.warnings.extend(told)
     return item
 
 
@@ -80,24 +94,38 @@ def _complete(kind: Kind, item: Object) -> Object:
         labels = item["metadata"].get("labels") or {}
         item["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": item["metadata"]["name"]}
     elif kind.key == SECRETS:
-        broken = rules.encode_secret(item)
-        if broken:
-            text = f'Secret in version "v1" cannot be handled as a Secret: data.{broken}: illegal base64 data'
-            raise errors.bad_request(text)
+        rules.encode_secret(item)
+    elif kind.key in (BINDINGS, CLUSTER_BINDINGS):
+        rules.complete_binding(item)
     elif kind.key == CRDS:
         crd.complete(item)
+    elif kind.key == POLICIES:
+        rules.complete_policy(item)
     return item
 
 
 def _builtin(kind: Kind, item: Object, before: Object | None) -> list[schema.Problem]:
     problems = rules.check(kind, item, before)
     if kind.key == CRDS:
-        problems += crd.check(item)
-    if before is None:
-        problems += events.check(kind, item)
-    return problems
+        problems += crd.check(item, before)
+    return problems + events.check(kind, item, before)
+
+
+_BLOCKING = (
+    *("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany"),
+    "FieldValueTypeInvalid",
+)
+_UNCHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 
 
 def _custom(kind: Kind, item: Object, before: Object | None) -> list[schema.Problem]:
     # Rules may read any field, so they are asked only of what has the right shape.
-    return schema.validate(item, kind.schema) or cel.check(kind.schema, item, before)
+    problems = schema.validate(item, kind.schema)
+    if not cel.rules_of(kind.schema):
+        return problems
+    if any(reason in _BLOCKING for _, reason, _ in problems):
+        return [*problems, ("<nil>", "FieldValueInvalid", _UNCHECKED)]
+    return problems + cel.check(kind.schema, item, before)

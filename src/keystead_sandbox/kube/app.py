@@ -1,9 +1,9 @@
 """The embedded API server as an ASGI app.
 
-RBAC and admission policies are not enforced: every authenticated user may do everything. Roles and bindings are stored,
-and nothing reads them.
+A request goes the way that it goes in kube-apiserver: who asks, for whom, whether they may, and only then what.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.kube import documents, requests, reviews
-from keystead_sandbox.kube.auth import User, authenticate
-from keystead_sandbox.kube.errors import ApiError, no_such_path
-from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
+from keystead_sandbox.kube import bootstrap, documents, requests, reviews
+from keystead_sandbox.kube.auth import User, account, authenticate, impersonate
+from keystead_sandbox.kube.errors import ApiError, forbidden_to, method_not_allowed, no_such_page, no_such_path
+from keystead_sandbox.kube.guards import Guards
+from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, SECRETS
 from keystead_sandbox.kube.objects import Objects
+from keystead_sandbox.kube.rbac import Authorizer
 from keystead_sandbox.kube.requests import answer, body, parse
 from keystead_sandbox.kube.rest import Rest
+from keystead_sandbox.kube.reviews import Reviews
 from keystead_sandbox.kube.tokens import TokenIssuer
 
-NOT_ENFORCED = "RBAC and admission policies are not enforced"
-_OWN_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+ENFORCED = "RBAC and ValidatingAdmissionPolicies are enforced; admission webhooks are not served"
 _log = logging.getLogger(__name__)
 
 
@@ -50,16 +52,11 @@ class Cluster:
         self.tokens = TokenIssuer(clock, issuer, key)
         self.rest = Rest(clock, seed)
         self.rest.ca_pem = ca_pem
-        self._objects = Objects(self.rest, self.tokens, clock)
-        for name in _OWN_NAMESPACES:
-            item = {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-                "spec": {"finalizers": ["kubernetes"]},
-                "status": {"phase": "Active"},
-            }
-            self.rest.install(NAMESPACES, item)
+        self.authorizer = Authorizer(self.rest.store)
+        self._reviews = Reviews(self.authorizer, self._user_of, self.rest.instant)
+        self.rest.guard = Guards(self.rest, self.authorizer)
+        self._objects = Objects(self.rest, self.tokens, clock, self.authorizer)
+        bootstrap.install(self.rest)
 
     @property
     def asgi(self) -> ASGIApp:
@@ -98,11 +95,16 @@ class Cluster:
 
     async def _handle(self, request: Request, record: "_Record") -> Response:
         try:
-            user = authenticate(request.headers, request.url.path, self._users, self._is_current)
+            user = authenticate(request.headers, self._users, self._caller)
             record.caller = user.name
+            user = impersonate(request.headers, user, self.authorizer.decide)
+            record.caller = user.name
+            self._permit(user, request)
             return await self._answer(request, user)
         except ApiError as error:
             record.code = error.reason
+            if error.plain:
+                return Response(error.message, error.code, media_type="text/plain")
             return answer(error.status(), error.code, error.headers)
         except Exception as error:  # noqa: BLE001 - the last line of a server: it answers, whatever happened
             _log.exception("%s %s failed", request.method, request.url.path)
@@ -110,27 +112,51 @@ class Cluster:
             record.code = failure.reason
             return answer(failure.status(), failure.code)
 
-    def _is_current(self, token: str) -> dict[str, Any] | None:
-        """The claims of a ServiceAccount's token, while that very account exists."""
+    def _permit(self, user: User, request: Request) -> None:
+        asked = requests.attributes(request)
+        verdict = self.authorizer.decide(user, asked)
+        if not verdict.allowed:
+            raise forbidden_to(user.name, asked, verdict.reason)
+
+    def _caller(self, token: str) -> User | None:
+        """The user of a token that is meant for this server."""
+        found = self._user_of(token, [])
+        return None if isinstance(found, str) else found[0]
+
+    def _user_of(self, token: str, audiences: list[str]) -> tuple[User, list[str]] | str:
+        """The user of a token, while all that it is bound to exists, and for which of *audiences* it is good."""
+        named = self._users.get(token)
+        if named is not None:
+            return named, audiences or [self.tokens.issuer]
+        wanted = audiences or [self.tokens.issuer]
         claims = self.tokens.verify(token)
         if claims is None:
-            return None
+            return "invalid bearer token"
+        if not set(wanted) & set(claims["aud"]):
+            theirs, ours = (
+                json.dumps(each, separators=(",", " ")).replace(",", " ") for each in (claims["aud"], wanted)
+            )
+            return f"[invalid bearer token, token audiences {theirs} is invalid for the target audiences {ours}]"
         about = claims["kubernetes.io"]
-        account = self.rest.store.get(ACCOUNTS, about["namespace"], about["serviceaccount"]["name"])
-        alive = account is not None and account["metadata"]["uid"] == about["serviceaccount"]["uid"]
-        return claims if alive else None
+        bound = [(ACCOUNTS, about["serviceaccount"])] + ([(SECRETS, about["secret"])] if "secret" in about else [])
+        for resource, reference in bound:
+            found = self.rest.store.get(resource, about["namespace"], reference["name"])
+            if found is None or found["metadata"]["uid"] != reference["uid"]:
+                return f'[invalid bearer token, {resource[1]} "{reference["name"]}" not found]'
+        return account(claims), [each for each in wanted if each in claims["aud"]]
 
     async def _answer(self, request: Request, user: User) -> Response:
         target = parse(request.url.path, self.rest.kinds)
         if target is not None:
-            return await self._objects.handle(request, target)
-        if request.method == "POST":
-            return answer(reviews.answer(request.url.path, await body(request), user), requests.CREATED)
-        if request.method != "GET":
-            raise no_such_path()
-        found = documents.find(request, self.rest.kinds.values(), self.tokens)
+            return await self._objects.handle(request, target, user)
+        review = reviews.find(request.url.path)
+        if review is not None:
+            if request.method != "POST":
+                raise method_not_allowed()
+            return answer(self._reviews.answer(review, await body(request), user), requests.CREATED)
+        found = documents.find(request, self.rest.kinds.values(), self.tokens) if request.method == "GET" else None
         if found is None:
-            raise no_such_path()
+            raise no_such_path() if requests.is_served(request.url.path, self.rest.kinds) else no_such_page()
         return found
 
 

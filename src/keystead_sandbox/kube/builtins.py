@@ -238,4 +238,33 @@ SCHEMAS: dict[str, Schema] = {
             observedGeneration=_integer(),
         ),
     ),
+    "ValidatingAdmissionPolicy": _kind(
+        "Rules that writes must keep.",
+        spec=_object(
+            "The rules.",
+            failurePolicy=_string("Fail or Ignore what cannot be evaluated."),
+            paramKind=_any("The kind of the objects that parametrise the rules."),
+            matchConstraints=_any("Which writes are concerned."),
+            matchConditions=_list(_any(), "Expressions that leave writes out."),
+            variables=_list(_any(), "Named expressions for the others to read."),
+            validations=_list(_any(), "Expressions that must hold."),
+            auditAnnotations=_list(_any(), "Expressions for the audit log."),
+        ),
+        status=_object(
+            "What the server made of it.",
+            conditions=_list(_CONDITION),
+            observedGeneration=_integer(),
+            typeChecking=_any(),
+        ),
+    ),
+    "ValidatingAdmissionPolicyBinding": _kind(
+        "Puts a policy to work.",
+        spec=_object(
+            "How.",
+            policyName=_string("The policy."),
+            paramRef=_any("The objects that parametrise it."),
+            matchResources=_any("Which writes, of those that the policy is about."),
+            validationActions=_list(_string(), "Deny, Warn, Audit."),
+        ),
+    ),
 }

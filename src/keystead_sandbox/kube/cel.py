@@ -40,6 +40,8 @@ _CARRIED = frozenset(
             "contains",
             "double",
             "duration",
+            "dyn",
+            "type",
             "endsWith",
             "exists",
             "exists_one",
@@ -97,7 +99,7 @@ def check(schema: Schema, new: Any, old: Any, path: str = "") -> list[Problem]:
             continue
         failed = _failure(rule, new, old)
         if failed is not None:
-            problems.append(_problem(each, schema, path, failed))
+            problems.append(_problem(each, path, failed or _said(each, new, old)))
     return problems + _below(schema, new, old, path)
 
 
@@ -125,17 +127,64 @@ def _identity(item: Any, keys: Any) -> tuple[Any, ...]:
 
 def _failure(rule: str, new: Any, old: Any) -> str | None:
     """Why the rule does not hold; empty when it says no."""
-    context = cel.Context({"self": new, "oldSelf": old} if old is not None else {"self": new})
-    for name, function in _ADDED.items():
-        context.add_function(name, function)
     try:
-        return None if _program(rule).execute(context) is True else ""
+        return None if _program(rule).execute(_context(new, old)) is True else ""
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # As the real server: a rule that cannot be evaluated refuses the object.
         return f"rule evaluation error: {str(error).splitlines()[0]}"
 
 
-def _problem(each: Mapping[str, Any], schema: Schema, path: str, failed: str) -> Problem:
+def _said(each: Mapping[str, Any], new: Any, old: Any) -> str:
+    """What the rule's own expression says of the failure; empty when it has none, or none that can be evaluated."""
+    expression = each.get("messageExpression")
+    if not expression or _unsupported(expression):
+        return ""
+    try:
+        said = _program(expression).execute(_context(new, old))
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        return ""
+    return said if isinstance(said, str) else ""
+
+
+def _context(new: Any, old: Any) -> Any:
+    context = cel.Context({"self": new, "oldSelf": old} if old is not None else {"self": new})
+    for name, function in _ADDED.items():
+        context.add_function(name, function)
+    return context
+
+
+class EvaluationError(Exception):
+    """An expression has no value."""
+
+
+def evaluate(expression: str, variables: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """The value of an expression of an admission policy; EvaluationError when it has none."""
+    why = unsupported_expression(expression, frozenset(functions))
+    if why:
+        raise EvaluationError(why)
+    context = cel.Context(dict(variables))
+    for name, function in (*_ADDED.items(), *functions.items()):
+        context.add_function(name, function)
+    try:
+        return _program(expression).execute(context)
+    except KeyError as error:
+        raise EvaluationError(f"no such key: {error.args[0]}") from None
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise EvaluationError(str(error).splitlines()[0]) from None
+
+
+@functools.cache
+def unsupported_expression(expression: str, more: frozenset[str]) -> str:
+    """Why an expression cannot be evaluated, with *more* functions than CRDs have; empty when it can."""
+    try:
+        used = _program(expression).functions()
+    except ValueError as error:
+        return str(error).splitlines()[0]
+    unknown = sorted({name for name in used if not _OPERATOR.match(name) and name not in _CARRIED | more})
+    return f"the sandbox has no {', '.join(unknown)}" if unknown else ""
+
+
+def _problem(each: Mapping[str, Any], path: str, failed: str) -> Problem:
     message = failed or each.get("message") or f"failed rule: {each['rule']}"
     reason = each.get("reason") or "FieldValueInvalid"
     field = path + (each.get("fieldPath") or "")
@@ -143,8 +192,7 @@ def _problem(each: Mapping[str, Any], schema: Schema, path: str, failed: str) ->
         return field.lstrip("."), reason, f"Forbidden: {message}"
     if reason == "FieldValueRequired":
         return field.lstrip("."), reason, f"Required value: {message}"
-    shown = schema.get("type") or "object"
-    return field.lstrip(".") or "<nil>", reason, f'Invalid value: "{shown}": {message}'
+    return field.lstrip(".") or "<nil>", reason, f"Invalid value: {message}"
 
 
 @functools.cache
@@ -152,12 +200,6 @@ def _program(rule: str) -> Any:
     return cel.compile(rule)
 
 
-@functools.cache
 def _unsupported(rule: str) -> str:
     """Why a rule is not enforced; empty when it is."""
-    try:
-        used = _program(rule).functions()
-    except ValueError as error:
-        return str(error).splitlines()[0]
-    unknown = sorted({name for name in used if not _OPERATOR.match(name) and name not in _CARRIED})
-    return f"the sandbox has no {', '.join(unknown)}" if unknown else ""
+    return unsupported_expression(rule, frozenset())

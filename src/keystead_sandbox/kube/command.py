@@ -14,7 +14,7 @@ import yaml
 
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
-from keystead_sandbox.kube.app import NOT_ENFORCED, Cluster
+from keystead_sandbox.kube.app import ENFORCED, Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.pki import Authority, server_context
 from keystead_sandbox.server import Server
@@ -33,8 +33,8 @@ def kube(
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every request here, as JSON lines.")] = None,
 ) -> None:
-    """Serve a Kubernetes API without RBAC and without admission policies: whoever is known may do everything."""
-    sys.stderr.write(f"keystead-sandbox kube: {NOT_ENFORCED}\n")
+    """Serve a Kubernetes API with RBAC and admission policies; the first context, admin, may do everything."""
+    sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
     asyncio.run(_serve(kubeconfig, port, clock_rate, user or [], journal))
 
 
@@ -51,6 +51,8 @@ async def _serve(kubeconfig: Path, port: int, rate: float, named: list[str], log
     address = f"https://127.0.0.1:{await server.start()}"
     app.cluster = Cluster(clock, journal, issuer=address, users=users, ca_pem=authority.ca_pem.decode())
     _publish(kubeconfig, _config(address, authority.ca_pem, users))
+    sys.stdout.write(f"keystead-sandbox kube: {address}, KUBECONFIG={kubeconfig}\n")
+    sys.stdout.flush()
     try:
         await stop.wait()
     finally:

@@ -28,7 +28,7 @@ def complete(crd: Object) -> None:
     spec.setdefault("conversion", {"strategy": "None"})
 
 
-def check(crd: Object) -> list[Problem]:
+def check(crd: Object, before: Object | None = None) -> list[Problem]:
     """What is refused."""
     spec, name = crd.get("spec") or {}, crd["metadata"]["name"]
     names, versions = spec.get("names") or {}, spec.get("versions") or []
@@ -42,19 +42,33 @@ def check(crd: Object) -> list[Problem]:
     if [bool(each.get("storage")) for each in versions].count(True) != 1:
         text = "Invalid value: must have exactly one version marked as storage version"
         problems.append(("spec.versions", _INVALID, text))
+        stored = "Invalid value: null: must have at least one stored version"
+        problems.append(("status.storedVersions", _INVALID, stored))
+    if before is not None and _is_established(before):
+        changed = [each for each in ("group", "scope") if spec.get(each) != before["spec"].get(each)]
+        problems += [
+            (f"spec.{each}", _INVALID, f'Invalid value: "{spec.get(each)}": field is immutable') for each in changed
+        ]
     if (spec.get("conversion") or {}).get("strategy", "None") != "None":
         text = 'Unsupported value: "Webhook": the sandbox converts nothing; supported values: "None"'
         problems.append(("spec.conversion.strategy", "FieldValueNotSupported", text))
     for index, version in enumerate(versions):
         path = f"spec.versions[{index}].schema.openAPIV3Schema"
+        # With one version the real server speaks of the place that schemas had when there was one for all versions.
+        inner = "spec.validation.openAPIV3Schema" if len(versions) == 1 else path
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if not isinstance(schema, dict):
-            problems.append((path, _REQUIRED, "Required value: schemas are required"))
+            problems.append((path, _REQUIRED, "Required value"))
             continue
         if schema.get("type") != "object":
-            problems.append((f"{path}.type", _INVALID, "Invalid value: must be object at the root"))
-        problems += _structural(schema, path)
+            problems.append((f"{inner}.type", _INVALID, "Invalid value: must be object at the root"))
+        problems += _structural(schema, inner)
     return problems
+
+
+def _is_established(crd: Object) -> bool:
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 def _structural(schema: Object, path: str) -> list[Problem]:
@@ -105,9 +119,9 @@ def observed(crd: Object, now: str, taken: Object | None) -> Object:
             ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
         )
     else:
-        text = f"names are already in use by {taken['metadata']['name']}"
+        reason, name = _clash(spec["names"], (taken.get("status") or {}).get("acceptedNames") or {})
         states = (
-            ("NamesAccepted", "False", "KindConflict", text),
+            ("NamesAccepted", "False", reason, f'"{name}" is already in use'),
             ("Established", "False", "NotAccepted", "not all names are accepted"),
         )
     held = {each["type"]: each for each in before.get("conditions") or ()}
@@ -120,8 +134,46 @@ def observed(crd: Object, now: str, taken: Object | None) -> Object:
         )
     storage = [each["name"] for each in spec["versions"] if each.get("storage")]
     versions = list(dict.fromkeys([*(before.get("storedVersions") or ()), *storage]))
-    names = copy.deepcopy(spec["names"]) if taken is None else {"kind": "", "plural": ""}
+    names = copy.deepcopy(spec["names"]) if taken is None else _free(spec["names"], taken)
     return {"conditions": conditions, "acceptedNames": names, "storedVersions": versions}
+
+
+_CLASHES = (
+    ("listKind", "ListKindConflict"),
+    ("kind", "KindConflict"),
+    ("shortNames", "ShortNamesConflict"),
+    ("singular", "SingularConflict"),
+    ("plural", "PluralConflict"),
+)
+"""Names in the order in which a conflict of the last one checked hides those of the others."""
+
+
+def _used(names: Object, field: str) -> set[str]:
+    """Kinds share one name space, everything that is typed another."""
+    if field in ("kind", "listKind"):
+        return {names.get("kind") or "", names.get("listKind") or ""} - {""}
+    return {names.get("plural") or "", names.get("singular") or "", *(names.get("shortNames") or ())} - {""}
+
+
+def _clash(names: Object, taken: Object) -> tuple[str, str]:
+    """The reason, and the name that another definition has."""
+    for field, reason in _CLASHES:
+        mine = names.get(field) or []
+        for name in mine if isinstance(mine, list) else [mine]:
+            if name in _used(taken, field):
+                return reason, name
+    return "NotAccepted", ""
+
+
+def _free(names: Object, taken: Object) -> Object:
+    """The names that nobody else has."""
+    theirs = (taken.get("status") or {}).get("acceptedNames") or {}
+    free: Object = {"kind": "", "plural": ""}
+    for field, _ in _CLASHES:
+        given = names.get(field)
+        if isinstance(given, str) and given not in _used(theirs, field):
+            free[field] = given
+    return free
 
 
 def warnings(crd: Object) -> list[str]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from keystead_sandbox.kube.kinds import ALL_VERBS, Kind
+from keystead_sandbox.kube.kinds import Kind
 from keystead_sandbox.kube.reviews import REVIEWS
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -52,7 +52,7 @@ def group(kinds: Iterable[Kind], name: str) -> dict[str, Any] | None:
 def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] | None:
     """``/api/v1`` and ``/apis/GROUP/VERSION``."""
     rows: list[dict[str, Any]] = []
-    for kind in kinds:
+    for kind in sorted(kinds, key=lambda each: each.plural):
         if (kind.group, kind.version) != (name, version):
             continue
         rows.append(
@@ -61,7 +61,7 @@ def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] 
                 "singularName": kind.singular,
                 "namespaced": kind.namespaced,
                 "kind": kind.kind,
-                "verbs": list(ALL_VERBS),
+                "verbs": list(kind.verbs),
                 **({"shortNames": list(kind.short_names)} if kind.short_names else {}),
                 **({"categories": list(kind.categories)} if kind.categories else {}),
             }
@@ -78,7 +78,9 @@ def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] 
         ]
     for review_group, review, plural in REVIEWS:
         if (review_group, "v1") == (name, version):
-            rows.append({"name": plural, "singularName": "", "namespaced": False, "kind": review, "verbs": ["create"]})
+            local = review.startswith("Local")
+            head = {"name": plural, "singularName": review.lower(), "namespaced": local}
+            rows.append({**head, "kind": review, "verbs": ["create"]})
     if not rows:
         return None
     group_version = f"{name}/{version}" if name else version

@@ -42,6 +42,8 @@ def find(request: Request, kinds: Iterable[Kind], tokens: TokenIssuer) -> Respon
     if path in ("/api", "/apis") and "APIGroupDiscoveryList" in request.headers.get("accept", ""):
         content = msgspec.json.encode(discovery.aggregated(known, core=path == "/api"))
         return Response(content, media_type=discovery.AGGREGATED)
+    if path.startswith("/openapi/v3/") and _described(path, known) is None:
+        return Response(status_code=404)
     found = _described(path, known)
     return None if found is None else answer(found)
 

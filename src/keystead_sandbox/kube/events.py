@@ -8,7 +8,7 @@ rules.
 import re
 from typing import Any
 
-from keystead_sandbox.kube.kinds import EVENTS, Kind
+from keystead_sandbox.kube.kinds import CLUSTER_ROLES, EVENTS, LEASES, POLICIES, ROLES, Kind
 
 _NEW_GROUP = "events.k8s.io"
 _NEW_NAMES = {
@@ -35,19 +35,76 @@ def stored(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
     return {_OLD_NAMES.get(name, name): value for name, value in item.items()}
 
 
-def shown(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
-    """An object at the group and version that was asked for."""
-    head = {"kind": kind.kind, "apiVersion": kind.api_version}
-    if kind.group == _NEW_GROUP:
-        return head | {_NEW_NAMES.get(n, n): value for n, value in item.items() if n not in head}
-    return head | {name: value for name, value in item.items() if name not in head}
+def named(kind: Kind, item: dict[str, Any]) -> dict[str, Any]:
+    """An object of the store with the names of the group that was asked for."""
+    if kind.group != _NEW_GROUP:
+        return item
+    return {_NEW_NAMES.get(name, name): value for name, value in item.items()}
 
 
-def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:
+def shown(kind: Kind, item: dict[str, Any], *, listed: bool = False) -> dict[str, Any]:
+    """An object at the group and version that was asked for; in a list the kind of a built-in one goes without saying."""
+    head = {"kind": kind.kind, "apiVersion": kind.api_version} if kind.custom or not listed else {}
+    if kind.storage == EVENTS:
+        item = named(kind, {**_NOTHING, **item})
+        if kind.group == _NEW_GROUP:
+            item = {name: value for name, value in item.items() if value or name not in _LEFT_OUT}
+    if kind.key in _ZEROS:
+        item = {**_ZEROS[kind.key], **item}
+    return head | {name: value for name, value in item.items() if name not in ("kind", "apiVersion")}
+
+
+_ZEROS: dict[tuple[str, str], dict[str, Any]] = {
+    ROLES: {"rules": None},
+    CLUSTER_ROLES: {"rules": None},
+    LEASES: {"spec": {}},
+    POLICIES: {"status": {}},
+}
+"""Fields of other kinds that are always shown."""
+
+
+def empty(kind: Kind, metadata: dict[str, Any]) -> dict[str, Any]:
+    """An object of a kind with nothing but metadata."""
+    return shown(kind, {**_STRUCTS.get(kind.key, {}), "metadata": metadata})
+
+
+_STRUCTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("", "namespaces"): {"spec": {}, "status": {}},
+    ("coordination.k8s.io", "leases"): {"spec": {}},
+}
+_LEFT_OUT = ("reportingController", "reportingInstance")
+_NOTHING: dict[str, Any] = {
+    "involvedObject": {},
+    "source": {},
+    "firstTimestamp": None,
+    "lastTimestamp": None,
+    "eventTime": None,
+    "reportingComponent": "",
+    "reportingInstance": "",
+}
+"""Fields that are always shown, whether or not they were given."""
+
+
+_FIXED = (
+    *("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count"),
+    *("reportingComponent", "reportingInstance", "action", "type", "eventTime", "related"),
+)
+
+
+def check(kind: Kind, item: dict[str, Any], before: dict[str, Any] | None) -> list[Problem]:
     """What the server refuses in an Event; *item* has the names of v1."""
     if kind.storage != EVENTS:
         return []
+    if before is not None:
+        if kind.group != _NEW_GROUP:
+            return []
+        changed = [name for name in _FIXED if item.get(name) != before.get(name)]
+        return [
+            (each, "FieldValueInvalid", f'Invalid value: "{item.get(each)}": field is immutable') for each in changed
+        ]
     strict = kind.group == _NEW_GROUP
+    if strict and not item.get("eventTime"):
+        return [("eventTime", "FieldValueRequired", "Required value")]
     about = item.get("involvedObject") or {}
     field = "regarding" if strict else "involvedObject"
     namespace, wanted = item["metadata"]["namespace"], about.get("namespace") or ""
@@ -60,8 +117,6 @@ def check(kind: Kind, item: dict[str, Any]) -> list[Problem]:
 
 def _strict(item: dict[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
-    if not item.get("eventTime"):
-        problems.append(("eventTime", "FieldValueRequired", "Required value"))
     for field in ("reportingController", "reportingInstance", "action", "reason"):
         value = item.get(_OLD_NAMES.get(field, field)) or ""
         if not value:

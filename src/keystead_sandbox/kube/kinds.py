@@ -13,6 +13,7 @@ Lists: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
 """Paths of lists that are maps, with their keys; an empty tuple of keys is a set."""
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 NAMESPACES = ("", "namespaces")
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 ACCOUNTS = ("", "serviceaccounts")
@@ -21,6 +22,13 @@ SECRETS = ("", "secrets")
 LEASES = ("coordination.k8s.io", "leases")
 EVENTS = ("events.k8s.io", "events")
 RBAC = "rbac.authorization.k8s.io"
+ROLES, CLUSTER_ROLES = (RBAC, "roles"), (RBAC, "clusterroles")
+BINDINGS, CLUSTER_BINDINGS = (RBAC, "rolebindings"), (RBAC, "clusterrolebindings")
+ADMISSION = "admissionregistration.k8s.io"
+POLICIES = (ADMISSION, "validatingadmissionpolicies")
+POLICY_BINDINGS = (ADMISSION, "validatingadmissionpolicybindings")
+CREATED_ON_UPDATE = (LEASES, EVENTS, ROLES, CLUSTER_ROLES, BINDINGS, CLUSTER_BINDINGS)
+"""Kinds that a PUT creates where there is none."""
 _EVERY_FIELD = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
 
 
@@ -46,6 +54,8 @@ class Kind:
     """Field selectors that are answered, with the place in the stored object."""
     storage_version: str = ""
     singular_name: str = ""
+    deprecated: str = ""
+    """What a client of this version is warned of."""
 
     @property
     def api_version(self) -> str:
@@ -65,23 +75,39 @@ class Kind:
         return self.singular_name or self.kind.lower()
 
     @property
+    def verbs(self) -> tuple[str, ...]:
+        """In the order in which discovery has them."""
+        return _CUSTOM_VERBS if self.custom else ALL_VERBS
+
+    @property
     def generations(self) -> bool:
         """Whether ``metadata.generation`` counts the changes of this kind's spec."""
-        return self.custom or self.key == CRDS
+        return self.custom or self.key in (CRDS, POLICIES, POLICY_BINDINGS)
 
 
 _NAME: Column = ("Name", "string", ".metadata.name", 0)
-_AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
-_CREATED: Column = ("Created At", "string", ".metadata.creationTimestamp", 0)
+_AGE: Column = ("Age", "string", "age:.metadata.creationTimestamp", 0)
+_OWN_AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
+_SUBJECTS: tuple[Column, ...] = (
+    ("Users", "string", "subjects:User", 1),
+    ("Groups", "string", "subjects:Group", 1),
+    ("ServiceAccounts", "string", "subjects:ServiceAccount", 1),
+)
+_CREATED: Column = ("Created At", "date", "=.metadata.creationTimestamp", 0)
 _ROLE: Column = ("Role", "string", "role:", 0)
 _METADATA_LISTS: Lists = {("metadata", "ownerReferences"): ("uid",), ("metadata", "finalizers"): ()}
+_OWNERS = ("metadata", "ownerReferences")
 _CONDITIONS: Lists = {("status", "conditions"): ("type",)}
 _EVENT_COLUMNS: tuple[Column, ...] = (
-    ("Last Seen", "date", "event:seen", 0),
+    ("Last Seen", "string", "event:seen", 0),
     ("Type", "string", ".type", 0),
     ("Reason", "string", ".reason", 0),
     ("Object", "string", "event:object", 0),
-    ("Message", "string", ".message", 0),
+    ("Subobject", "string", "event:subobject", 1),
+    ("Source", "string", "event:source", 1),
+    ("Message", "string", "event:message", 0),
+    ("First Seen", "string", "event:first", 1),
+    ("Count", "string", "event:count", 1),
     ("Name", "string", ".metadata.name", 1),
 )
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
@@ -89,6 +115,7 @@ _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion"
 
 def _builtin(kind: str, plural: str, *columns: Column, group: str = "", **more: Any) -> Kind:
     lists = {**_METADATA_LISTS, **more.pop("lists", {})}
+    more["atomic"] = frozenset({_OWNERS, *more.pop("atomic", ())})
     more["selectable"] = {**_EVERY_FIELD, **more.get("selectable", {})}
     more.setdefault("namespaced", True)
     schema = builtins.SCHEMAS[kind if group != EVENTS[0] else "events.k8s.io/Event"]
@@ -112,25 +139,28 @@ BUILT_IN: tuple[Kind, ...] = (
         "ServiceAccount",
         "serviceaccounts",
         _NAME,
-        ("Secrets", "integer", "count:.secrets", 0),
         _AGE,
         short_names=("sa",),
-        lists={("secrets",): ("name",), ("imagePullSecrets",): ("name",)},
+        lists={("secrets",): ("name",)},
+        atomic={("secrets",)},
     ),
     _builtin(
         "Secret",
         "secrets",
         _NAME,
         ("Type", "string", ".type", 0),
-        ("Data", "integer", "count:.data", 0),
+        ("Data", "string", "count:.data", 0),
         _AGE,
         selectable={"type": "type"},
     ),
-    _builtin("ConfigMap", "configmaps", _NAME, ("Data", "integer", "count:.data", 0), _AGE, short_names=("cm",)),
+    _builtin(
+        "ConfigMap", "configmaps", _NAME, ("Data", "string", "count:.data,.binaryData", 0), _AGE, short_names=("cm",)
+    ),
     _builtin(
         "Event",
         "events",
         *_EVENT_COLUMNS,
+        atomic={("involvedObject",), ("regarding",), ("related",)},
         short_names=("ev",),
         selectable={f"involvedObject.{name}": f"involvedObject.{name}" for name in _INVOLVED}
         | {
@@ -144,6 +174,7 @@ BUILT_IN: tuple[Kind, ...] = (
         "Event",
         "events",
         *_EVENT_COLUMNS,
+        atomic={("involvedObject",), ("regarding",), ("related",)},
         group=EVENTS[0],
         short_names=("ev",),
         selectable={f"regarding.{name}": f"involvedObject.{name}" for name in _INVOLVED}
@@ -151,9 +182,19 @@ BUILT_IN: tuple[Kind, ...] = (
     ),
     _builtin("Lease", "leases", _NAME, ("Holder", "string", ".spec.holderIdentity", 0), _AGE, group=LEASES[0]),
     _builtin("Role", "roles", _NAME, _CREATED, group=RBAC),
-    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, group=RBAC),
+    _builtin("RoleBinding", "rolebindings", _NAME, _ROLE, _AGE, *_SUBJECTS, group=RBAC, atomic={("roleRef",)}),
     _builtin("ClusterRole", "clusterroles", _NAME, _CREATED, group=RBAC, namespaced=False),
-    _builtin("ClusterRoleBinding", "clusterrolebindings", _NAME, _ROLE, _AGE, group=RBAC, namespaced=False),
+    _builtin(
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        _NAME,
+        _ROLE,
+        _AGE,
+        *_SUBJECTS,
+        group=RBAC,
+        namespaced=False,
+        atomic={("roleRef",)},
+    ),
     _builtin(
         "CustomResourceDefinition",
         "customresourcedefinitions",
@@ -165,6 +206,33 @@ BUILT_IN: tuple[Kind, ...] = (
         categories=("api-extensions",),
         status=True,
         lists=_CONDITIONS,
+    ),
+    _builtin(
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        _NAME,
+        ("Validations", "integer", "count:.spec.validations", 0),
+        ("ParamKind", "string", "param:", 0),
+        _AGE,
+        group=ADMISSION,
+        namespaced=False,
+        categories=("api-extensions",),
+        status=True,
+        atomic={("spec", "matchConstraints"), ("spec", "paramKind")},
+        lists={("spec", "matchConditions"): ("name",), ("spec", "variables"): ("name",), **_CONDITIONS},
+    ),
+    _builtin(
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        _NAME,
+        ("PolicyName", "string", ".spec.policyName", 0),
+        ("ParamRef", "string", "ref:", 0),
+        _AGE,
+        group=ADMISSION,
+        namespaced=False,
+        categories=("api-extensions",),
+        atomic={("spec", "matchResources"), ("spec", "paramRef")},
+        lists={("spec", "validationActions"): ()},
     ),
 )
 
@@ -196,15 +264,23 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 short_names=tuple(names.get("shortNames") or ()),
                 categories=tuple(names.get("categories") or ()),
                 status="status" in (version.get("subresources") or {}),
-                columns=(_NAME, *(columns or [_AGE])),
+                columns=(_NAME, *(columns or [_OWN_AGE])),
                 list_keys={**_METADATA_LISTS, **_lists(schema, ())},
-                atomic=frozenset(_atomic(schema, ())),
+                atomic=frozenset({_OWNERS, *_atomic(schema, ())}),
                 selectable=_EVERY_FIELD | {each: each for each in selectable},
                 storage_version=storage,
                 singular_name=names.get("singular") or "",
+                deprecated=_deprecated(spec, version),
             )
         )
     return kinds
+
+
+def _deprecated(spec: dict[str, Any], version: dict[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    shown = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
+    return str(version.get("deprecationWarning") or shown)
 
 
 def _below(schema: Schema, path: tuple[str, ...]) -> list[tuple[Schema, tuple[str, ...]]]:

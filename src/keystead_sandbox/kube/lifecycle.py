@@ -11,8 +11,9 @@ import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from keystead_sandbox.kube import bootstrap
 from keystead_sandbox.kube import crd as definitions
-from keystead_sandbox.kube.kinds import ACCOUNTS, CONFIG_MAPS, CRDS, NAMESPACES, of_crd
+from keystead_sandbox.kube.kinds import ACCOUNTS, CLUSTER_ROLES, CONFIG_MAPS, CRDS, NAMESPACES, of_crd
 
 if TYPE_CHECKING:
     from keystead_sandbox.kube.rest import Rest
@@ -20,8 +21,27 @@ if TYPE_CHECKING:
 Resource: TypeAlias = tuple[str, str]
 Object: TypeAlias = dict[str, Any]
 FOREGROUND = "foregroundDeletion"
+_ALL_WELL = (
+    ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "False",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "False",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+)
 KUBERNETES = "kubernetes"
 """The server's own entry in a namespace's ``spec.finalizers``."""
+
+
+_FURNITURE = ((ACCOUNTS, "default"), (CONFIG_MAPS, "kube-root-ca.crt"))
+"""What every namespace has, and gets again."""
 
 
 class Lifecycle:
@@ -36,12 +56,18 @@ class Lifecycle:
         """Follow up on a new object; returns warnings for the client."""
         if resource == NAMESPACES:
             self.furnish(item["metadata"]["name"])
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
+        self._check_owners(resource, item)
         return self._establish(item) if resource == CRDS else []
 
     def changed(self, resource: Resource, item: Object) -> list[str]:
         """Follow up on a changed object."""
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
         if resource == NAMESPACES and item["metadata"].get("deletionTimestamp"):
             self.terminate(item["metadata"]["name"])
+        self._check_owners(resource, item)
         return self._establish(item) if resource == CRDS else []
 
     def removed(self, resource: Resource, item: Object) -> None:
@@ -49,12 +75,16 @@ class Lifecycle:
         metadata = item["metadata"]
         if resource == CRDS:
             self._rest.forget_kinds(item)
+        if resource == CLUSTER_ROLES:
+            bootstrap.gather(self._rest)
         self._collect(metadata["uid"])
         for owner in metadata.get("ownerReferences") or ():
             self._unblock(owner["uid"])
         if resource[0] and (crd := self._store.get(CRDS, "", f"{resource[1]}.{resource[0]}")) is not None:
             self._finish_definition(crd)
         if metadata.get("namespace"):
+            if (resource, metadata["name"]) in _FURNITURE:
+                self._refurnish(metadata["namespace"])
             self._finish_namespace(metadata["namespace"])
 
     # Namespaces --------------------------------------------------------------------------------------------------
@@ -66,6 +96,11 @@ class Lifecycle:
         metadata = {"name": "kube-root-ca.crt", "namespace": name}
         ca = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": self._rest.ca_pem}}
         self._rest.install(CONFIG_MAPS, ca)
+
+    def _refurnish(self, name: str) -> None:
+        namespace = self._store.get(NAMESPACES, "", name)
+        if namespace is not None and not namespace["metadata"].get("deletionTimestamp"):
+            self.furnish(name)
 
     def terminate(self, name: str) -> None:
         """A namespace was deleted: its contents go, then it."""
@@ -92,7 +127,7 @@ class Lifecycle:
             others or namespace["metadata"].get("finalizers")
         ):
             namespace = copy.deepcopy(namespace)
-            namespace["spec"]["finalizers"] = others
+            namespace["spec"] = {"finalizers": others} if others else {}
             namespace = self._store.put(NAMESPACES, namespace)
         if not others and not namespace["metadata"].get("finalizers"):
             self._rest.drop(NAMESPACES, namespace)
@@ -101,13 +136,15 @@ class Lifecycle:
         """Conditions that say what a namespace waits for, as the real controller writes them."""
         held = self._store.in_namespace(namespace["metadata"]["name"])
         finalizers = Counter(each for _, item in held for each in set(item["metadata"].get("finalizers") or ()))
-        kinds = Counter(f"{plural}.{group}" if group else plural for (group, plural), _ in held)
+        kinds = Counter(f"{plural}.{group}" for (group, plural), _ in held)
         resources = ", ".join(f"{each} has {count} resource instances" for each, count in sorted(kinds.items()))
         holding = ", ".join(f"{each} in {count} resource instances" for each, count in sorted(finalizers.items()))
         told = (
-            ("NamespaceContentRemaining", "SomeResourcesRemain", f"Some resources are remaining: {resources}"),
+            *_ALL_WELL,
+            ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {resources}"),
             (
                 "NamespaceFinalizersRemaining",
+                "True",
                 "SomeFinalizersRemain",
                 f"Some content in the namespace has finalizers remaining: {holding}",
             ),
@@ -116,12 +153,12 @@ class Lifecycle:
         conditions = [
             {
                 "type": type_,
-                "status": "True",
+                "status": status,
                 "reason": reason,
                 "message": message,
                 "lastTransitionTime": (old.get(type_) or {}).get("lastTransitionTime") or self._rest.instant(),
             }
-            for type_, reason, message in told
+            for type_, status, reason, message in told
         ]
         if conditions != list(old.values()):
             namespace = copy.deepcopy(namespace)
@@ -140,6 +177,19 @@ class Lifecycle:
                 self._disown(resource, item, uid)
             else:
                 self._rest.remove(resource, item)
+
+    def _check_owners(self, resource: Resource, item: Object) -> None:
+        """An object none of whose owners ever was goes at once."""
+        metadata = item["metadata"]
+        owners = metadata.get("ownerReferences") or ()
+        if (
+            owners
+            and not metadata.get("deletionTimestamp")
+            and not any(self._store.is_alive(each["uid"]) for each in owners)
+        ):
+            current = self._store.get(resource, metadata.get("namespace") or "", metadata["name"])
+            if current is not None:
+                self._rest.remove(resource, current)
 
     def orphan(self, uid: str) -> None:
         """Dependents stay, and forget their owner."""
@@ -177,12 +227,13 @@ class Lifecycle:
         if not owner["metadata"]["finalizers"]:
             self._rest.drop(resource, owner)
 
-    def _disown(self, resource: Resource, item: Object, uid: str) -> None:
-        item = copy.deepcopy(item)
+    def _disown(self, resource: Resource, before: Object, uid: str) -> None:
+        item = copy.deepcopy(before)
         owners = [each for each in item["metadata"]["ownerReferences"] if each["uid"] != uid]
         item["metadata"]["ownerReferences"] = owners
         if not owners:
             del item["metadata"]["ownerReferences"]
+        self._rest.note(resource, before, item)
         self._store.put(resource, item)
 
     # Definitions -------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ A list's pages are read one by one from what is there; all carry the version of 
 whatever changed in between. A page whose version the log no longer reaches has expired, as in the real server.
 """
 
-import base64
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import events, requests, selectors, tables
+from keystead_sandbox.kube import decoding, events, listing, requests, selectors
 from keystead_sandbox.kube.admission import Writing
-from keystead_sandbox.kube.errors import ApiError, bad_request, method_not_allowed, not_found
-from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES
+from keystead_sandbox.kube.auth import User
+from keystead_sandbox.kube.errors import forbidden_to, invalid_options, method_not_allowed, not_found, unknown_patch
+from keystead_sandbox.kube.kinds import ACCOUNTS, CREATED_ON_UPDATE, NAMESPACES
+from keystead_sandbox.kube.rbac import Attributes, Authorizer
 from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
-from keystead_sandbox.kube.rest import Rest
+from keystead_sandbox.kube.rest import PATCHES, Rest
 from keystead_sandbox.kube.tokens import TokenIssuer
 from keystead_sandbox.kube.watching import Scope, Watch
 
@@ -32,13 +34,15 @@ _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 class Objects:
     """Handles every request whose path names a kind."""
 
-    def __init__(self, rest: Rest, tokens: TokenIssuer, clock: Clock) -> None:
+    def __init__(self, rest: Rest, tokens: TokenIssuer, clock: Clock, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
         self._rest = rest
         self._tokens = tokens
         self._clock = clock
 
-    async def handle(self, request: Request, target: Target) -> Response:
+    async def handle(self, request: Request, target: Target, user: User) -> Response:
         """The answer, or ApiError."""
+        request.state.user = user
         if target.sub == "token":
             handlers: dict[str, _Handler] = {"POST": self._token}
         elif not target.name:
@@ -48,7 +52,7 @@ class Objects:
             if not target.sub:
                 handlers["DELETE"] = self._delete
         if request.method not in handlers:
-            raise method_not_allowed(request.method)
+            raise method_not_allowed()
         return await handlers[request.method](request, target)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -60,65 +64,43 @@ class Objects:
         return found
 
     async def _get(self, request: Request, target: Target) -> Response:
-        if request.query_params.get("watch") in TRUE:
-            return self._watch(request, target)
+        form = listing.form(request)
         item = self._find(target)
-        if _as_table(request):
-            version = item["metadata"]["resourceVersion"]
-            return answer(
-                tables.table(target.kind, [item], self._clock.wall(), version=version, include=_as_table(request))
-            )
-        return answer(events.shown(target.kind, item))
+        warnings = [target.kind.deprecated] if target.kind.deprecated else []
+        return answer(form.one(target.kind, item, self._clock.wall()), warnings=warnings)
 
     async def _list(self, request: Request, target: Target) -> Response:
         query, kind = request.query_params, target.kind
         if query.get("watch") in TRUE:
             return self._watch(request, target)
-        version, after = self._page(target, query.get("continue", ""))
-        found = [item for item in self._matching(request, target) if _place(item) > after]
-        limit = requests.number(query, "limit") or len(found)
-        page, rest = found[:limit], len(found) - limit
-        token = _token(version, _place(page[-1])) if rest > 0 else ""
-        if _as_table(request):
-            include = _as_table(request)
-            shown = tables.table(kind, page, self._clock.wall(), version=str(version), include=include, token=token)
-            return answer(shown)
-        metadata: Object = {"resourceVersion": str(version)}
-        if token:
-            metadata["continue"] = token
+        form = listing.form(request)
+        listing.check(query, self._rest.store.version)
+        version, after = listing.page(query.get("continue", ""), self._rest.store, kind)
+        exact = query.get("resourceVersionMatch") == "Exact"
+        version = int(query["resourceVersion"]) if exact else version
+        items: Iterable[Object] = self._rest.store.all(kind.storage, target.namespace)
+        if exact or query.get("continue"):
+            items = listing.as_of(version, items, self._rest.store.log(kind.storage), target.namespace)
+        found = [item for item in self._matching(request, target, items) if listing.place(item) > after]
+        limit = requests.limit(query) or len(found)
+        shown, rest = found[:limit], len(found) - limit
+        metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if kind.custom else {})}
+        if rest > 0:
+            metadata["continue"] = listing.token(version, shown[-1])
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 metadata["remainingItemCount"] = rest
-        items = [events.shown(kind, item) for item in page]
-        return answer(
-            {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
-        )
+        warnings = [kind.deprecated] if kind.deprecated else []
+        return answer(form.many(kind, shown, metadata, self._clock.wall()), warnings=warnings)
 
-    def _matching(self, request: Request, target: Target) -> list[Object]:
+    def _matching(self, request: Request, target: Target, found: Iterable[Object]) -> list[Object]:
         query = request.query_params
         by_label = selectors.labels(query.get("labelSelector", ""))
         by_field = selectors.fields(query.get("fieldSelector", ""), target.kind)
-        found = self._rest.store.all(target.kind.storage, target.namespace)
         return [item for item in found if by_label(item) and by_field(item)]
-
-    def _page(self, target: Target, token: str) -> tuple[int, tuple[str, str]]:
-        """The version of the whole list, and the place after which its next page begins."""
-        if not token:
-            return self._rest.store.version, ("", "")
-        try:
-            version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
-        except (ValueError, msgspec.MsgspecError):
-            raise bad_request("continue key is not valid: it was not made by this server") from None
-        if self._rest.store.log(target.kind.storage).since(version) is None:
-            text = (
-                "The provided continue parameter is too old to display a consistent list result. "
-                "You can start a new list without the continue parameter."
-            )
-            raise ApiError(410, "Expired", text)
-        return version, (namespace, name)
 
     def _watch(self, request: Request, target: Target) -> Response:
         scope = Scope(target.kind.storage, target.kind, target.namespace, target.name)
-        watch = Watch(self._rest.store, scope, request.query_params, self._clock, as_table=_as_table(request))
+        watch = Watch(self._rest.store, scope, request.query_params, self._clock, form=listing.form(request))
         return StreamingResponse(watch.lines(), media_type="application/json")
 
     # Writing -----------------------------------------------------------------------------------------------------
@@ -126,31 +108,42 @@ class Objects:
     async def _create(self, request: Request, target: Target) -> Response:
         given, how = requests.check_kind(await body(request), target.kind), _writing(request)
         namespace = target.namespace or (given.get("metadata") or {}).get("namespace") or ""
+        how = await _twice(request, how)
         item = self._rest.create(target.kind, namespace if target.kind.namespaced else "", given, how)
         return _written(target, item, how, CREATED)
 
     async def _update(self, request: Request, target: Target) -> Response:
-        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
+        given, how = requests.check_kind(await body(request), target.kind, target.namespace), _writing(request)
+        found = self._rest.store.get(target.kind.storage, target.namespace, target.name)
+        if found is None and target.kind.storage in CREATED_ON_UPDATE and not target.sub:
+            self._may_create(target, how.user)
+            return _written(target, self._rest.create(target.kind, target.namespace, given, how), how, CREATED)
         current = self._find(target)
         if target.sub == "finalize":
             return answer(self._rest.finalize(current, given))
+        how = await _twice(request, how)
         return _written(target, self._rest.update(target.kind, current, given, how, sub=target.sub), how)
 
     async def _patch(self, request: Request, target: Target) -> Response:
         type_ = request.headers.get("content-type", "").partition(";")[0].strip()
         if type_ in _APPLY:
             return await self._apply(request, target)
+        if "force" in request.query_params:
+            text = "Forbidden: may not be specified for non-apply patch"
+            raise invalid_options("PatchOptions", "force", text, "FieldValueForbidden")
+        if type_ not in PATCHES:
+            raise unknown_patch()
         how, given = _writing(request), await body(request)
         item = self._rest.patch(target.kind, self._find(target), given, how, type_=type_, sub=target.sub)
         return _written(target, item, how)
 
     async def _apply(self, request: Request, target: Target) -> Response:
         if not request.query_params.get("fieldManager"):
-            text = "fieldManager: Required value: is required for apply patch"
-            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {text}')
-        given, how = requests.check_kind(await body(request), target.kind), _writing(request)
-        if not given.get("kind") or not given.get("apiVersion"):
-            raise bad_request("Object 'Kind' is missing: an applied object names its kind and apiVersion")
+            text = "Required value: is required for apply patch"
+            raise invalid_options("PatchOptions", "fieldManager", text, "FieldValueRequired")
+        given, how = requests.check_applied(await body(request), target.kind, target.namespace), _writing(request)
+        if self._rest.store.get(target.kind.storage, target.namespace, target.name) is None:
+            self._may_create(target, how.user)
         item, fresh = self._rest.apply(
             target.kind,
             target.namespace,
@@ -161,13 +154,22 @@ class Objects:
             sub=target.sub,
             dry=how.dry,
             warnings=how.warnings,
+            user=how.user,
         )
         return _written(target, item, how, CREATED if fresh else 200)
+
+    def _may_create(self, target: Target, user: User) -> None:
+        """Whoever makes an object by a patch needs the permission to create it too."""
+        kind = target.kind
+        asked = Attributes("create", kind.group, kind.version, kind.plural, "", target.name, target.namespace)
+        verdict = self._authorizer.decide(user, asked)
+        if not verdict.allowed:
+            raise forbidden_to(user.name, asked, verdict.reason)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         options, current = await _options(request), self._find(target)
         dry = _dry(request, options)
-        left = self._rest.delete(target.kind, current, options, dry=dry)
+        left = self._rest.delete(target.kind, current, options, dry=dry, user=request.state.user)
         metadata = current["metadata"]
         still = self._rest.store.get(target.kind.storage, target.namespace, target.name)
         if target.kind.key in (NAMESPACES, ACCOUNTS) or (still is not None and not dry):
@@ -180,14 +182,16 @@ class Objects:
 
     async def _delete_all(self, request: Request, target: Target) -> Response:
         if target.kind.key == NAMESPACES:
-            raise method_not_allowed("DELETE")
-        options, gone = await _options(request), self._matching(request, target)
+            raise method_not_allowed()
+        options, gone = await _options(request), list(self._rest.store.all(target.kind.storage, target.namespace))
+        gone = self._matching(request, target, gone)
+        version = str(self._rest.store.version)
         for item in gone:
             if self._rest.store.is_alive(item["metadata"]["uid"]):
-                self._rest.delete(target.kind, item, options, dry=_dry(request, options))
+                self._rest.delete(target.kind, item, options, dry=_dry(request, options), user=request.state.user)
         kind = target.kind
-        listed = [events.shown(kind, item) for item in gone]
-        metadata = {"resourceVersion": str(self._rest.store.version)}
+        listed = [events.shown(kind, item, listed=True) for item in gone]
+        metadata = {"resourceVersion": version, **({"continue": ""} if kind.custom else {})}
         return answer(
             {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": listed}
         )
@@ -199,14 +203,16 @@ class Objects:
         bound = self._tokens.bound(spec.get("boundObjectRef"), self._rest.store, target.namespace)
         token, expires = self._tokens.issue(account, audiences, spec.get("expirationSeconds"), bound)
         moment = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        seconds = spec.get("expirationSeconds") or 3600
-        wanted = {"audiences": audiences or [self._tokens.issuer], "expirationSeconds": seconds}
-        if spec.get("boundObjectRef"):
-            wanted["boundObjectRef"] = spec["boundObjectRef"]
+        wanted = {
+            "audiences": audiences or [self._tokens.issuer],
+            "expirationSeconds": spec.get("expirationSeconds") or 3600,
+            "boundObjectRef": spec.get("boundObjectRef"),
+        }
+        metadata = {"name": target.name, "namespace": target.namespace, "uid": account["metadata"]["uid"]}
         shown = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": self._rest.instant()},
+            "metadata": {**metadata, "creationTimestamp": self._rest.instant()},
             "spec": wanted,
             "status": {"token": token, "expirationTimestamp": moment},
         }
@@ -214,22 +220,46 @@ class Objects:
 
 
 def _written(target: Target, item: Object, how: Writing, status: int = 200) -> Response:
-    return answer(events.shown(target.kind, item), status, requests.warning_headers(how.warnings))
+    if target.kind.deprecated:
+        how.warnings.insert(0, target.kind.deprecated)
+    return answer(events.shown(target.kind, item), status, warnings=how.warnings)
+
+
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+_LONGEST_MANAGER = 128
 
 
 def _writing(request: Request) -> Writing:
-    query = request.query_params
+    query, options = request.query_params, _OPTIONS[request.method]
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _VALIDATION:
-        raise ApiError(422, "Invalid", f'fieldValidation: Unsupported value: "{validation}"')
+        text = f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"'
+        raise invalid_options(options, "fieldValidation", text)
     manager = requests.manager_of(query, request.headers.get("user-agent", ""))
-    return Writing(manager, _dry(request, {}), validation)
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        text = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
+        raise invalid_options(options, "fieldManager", text, "FieldValueTooLong")
+    for position, each in enumerate(manager):
+        if not each.isprintable():
+            shown = msgspec.json.encode(manager).decode()
+            text = f"Invalid value: {shown}: invalid character U+{ord(each):04X} (at position {position})"
+            raise invalid_options(options, "fieldManager", text, "FieldValueInvalid")
+    return Writing(manager, _dry(request, {}), validation, request.state.user)
+
+
+async def _twice(request: Request, how: Writing) -> Writing:
+    """With the names that the body gives twice, where the client wants to hear of them."""
+    if how.validation == "Ignore":
+        return how
+    return replace(how, duplicates=decoding.duplicates(await request.body()))
 
 
 def _dry(request: Request, options: Object) -> bool:
     asked = request.query_params.getlist("dryRun") or options.get("dryRun") or []
     if asked not in ([], ["All"]):
-        raise ApiError(422, "Invalid", f'dryRun: Unsupported value: "{asked[0]}": supported values: "All"')
+        shown = msgspec.json.encode(asked).decode()
+        text = f'Unsupported value: {shown}: supported values: "All"'
+        raise invalid_options(_OPTIONS[request.method], "dryRun", text)
     return bool(asked)
 
 
@@ -240,18 +270,3 @@ async def _options(request: Request) -> Object:
     if "propagationPolicy" in request.query_params:
         options["propagationPolicy"] = request.query_params["propagationPolicy"]
     return options
-
-
-def _as_table(request: Request) -> str:
-    """What a table's rows carry of their objects; empty when no table was asked for."""
-    if "as=Table" not in request.headers.get("accept", ""):
-        return ""
-    return request.query_params.get("includeObject") or "Metadata"
-
-
-def _place(item: Object) -> tuple[str, str]:
-    return item["metadata"].get("namespace") or "", item["metadata"]["name"]
-
-
-def _token(version: int, place: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((version, *place))).decode()

@@ -1,15 +1,26 @@
 """Merge, JSON and strategic merge patches."""
 
 import copy
+from types import MappingProxyType
 from typing import Any
 
 import jsonpatch
 
 from keystead_sandbox.kube.errors import ApiError, bad_request
 
-_MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "imagePullSecrets": "name", "conditions": "type"}
+_MERGE_KEYS = {"ownerReferences": "uid", "secrets": "name", "conditions": "type"}
 """Lists of built-in kinds that a strategic merge patch merges by key."""
 _SETS = ("finalizers",)
+
+
+def decoded(patch: Any) -> Any:
+    """A merge patch, which is an object."""
+    if not isinstance(patch, dict):
+        kind = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(patch), "number")
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        )
+    return patch
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -25,21 +36,42 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
+class _Replace(jsonpatch.ReplaceOperation):
+    """As the real server's library: an entry of a map may be replaced that is not there."""
+
+    def apply(self, obj: Any) -> Any:
+        place, part = self.pointer.to_last(obj)
+        if part is not None and isinstance(place, dict):
+            place[part] = self.operation["value"]
+            return obj
+        return super().apply(obj)
+
+
+class _Patch(jsonpatch.JsonPatch):
+    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "replace": _Replace})
+
+
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
     """RFC 6902."""
-    # The library's words quote the object, and the object may be a Secret: the answer has words of its own.
-    refused = "the server rejected our request due to an error in our request"
+    if not isinstance(patch, list):
+        kind = "object" if isinstance(patch, dict) else "string"
+        text = f"json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp"
+        raise bad_request(f"error decoding patch: {text}")
     try:
         wanted = jsonpatch.JsonPatch(patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError, AttributeError):
-        raise bad_request("the body is not a JSON patch (RFC 6902)") from None
+        raise _refused() from None
     try:
-        changed: dict[str, Any] = wanted.apply(copy.deepcopy(target))
+        changed: dict[str, Any] = _Patch(wanted.patch).apply(copy.deepcopy(target))
     except jsonpatch.JsonPatchTestFailed:
-        raise ApiError(422, "Invalid", f"{refused}: a test of the JSON patch failed") from None
+        raise _refused() from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
-        raise ApiError(422, "Invalid", f"{refused}: an operation of the JSON patch does not apply") from None
+        raise _refused() from None
     return changed
+
+
+def _refused() -> ApiError:
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
 
 
 def strategic(target: Any, patch: Any, name: str = "") -> Any:
@@ -49,7 +81,7 @@ def strategic(target: Any, patch: Any, name: str = "") -> Any:
     if isinstance(patch, list):
         held = target if isinstance(target, list) else []
         if name in _SETS:
-            return [*held, *(each for each in patch if each not in held)]
+            return [*patch, *(each for each in held if each not in patch)]
         key = _MERGE_KEYS.get(name)
         if key is not None:
             return _strategic_list(held, patch, key)
@@ -76,16 +108,11 @@ def _strategic_map(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, A
 
 
 def _strategic_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
+    """Items of the patch in its order, then those that only the target has."""
     if any(isinstance(each, dict) and each.get("$patch") == "replace" for each in patch):
         return [copy.deepcopy(each) for each in patch if "$patch" not in each]
-    result = list(target)
-    for each in patch:
-        place = next((index for index, held in enumerate(result) if held.get(key) == each.get(key)), None)
-        if each.get("$patch") == "delete":
-            if place is not None:
-                del result[place]
-        elif place is None:
-            result.append(copy.deepcopy(each))
-        else:
-            result[place] = strategic(result[place], each)
-    return result
+    held = {each.get(key): each for each in target}
+    named = {each.get(key) for each in patch}
+    kept = [each for each in patch if each.get("$patch") != "delete"]
+    result = [strategic(held[each[key]], each) if each.get(key) in held else copy.deepcopy(each) for each in kept]
+    return result + [each for each in target if each.get(key) not in named]

@@ -3,21 +3,32 @@
 import copy
 import random
 import uuid
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import crd as definitions
-from keystead_sandbox.kube import errors, events, ownership, patches, rules
-from keystead_sandbox.kube.admission import Writing, admit, declared
-from keystead_sandbox.kube.kinds import BUILT_IN, CRDS, NAMESPACES, Kind
+from keystead_sandbox.kube import errors, events, ownership, patches, schema
+from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
+from keystead_sandbox.kube.auth import User
+from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
 from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle
+from keystead_sandbox.kube.preconditions import SYSTEM, applied_part, check_apply, check_patched, expect, kept_metadata
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words (Kubernetes API conventions)
-_SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-_SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
-_PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
+PATCHES = ("application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json")
+
+
+class Guard(Protocol):
+    """What may still refuse a write: *item* as it would be stored (None when it goes), *before* as it is."""
+
+    def __call__(self, kind: Kind, item: Object | None, before: Object | None, how: Writing) -> None: ...
+
+
+def _no_guard(kind: Kind, item: Object | None, before: Object | None, how: Writing) -> None:
+    """For a cluster that has no authoriser."""
 
 
 class Rest:
@@ -29,6 +40,8 @@ class Rest:
             (each.group, each.version, each.plural): each for each in BUILT_IN
         }
         self.ca_pem = ""
+        self.guard: Guard = _no_guard
+        """Asked before each write that a client causes; raises ApiError."""
         self._clock = clock
         self._lifecycle = Lifecycle(self)
         self._random = random.Random(seed)  # noqa: S311 - names and UIDs, not secrets; a seed makes a run repeat
@@ -56,27 +69,33 @@ class Rest:
         if metadata.get("name", name) != name:
             text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
-        if not version and kind.custom:
-            text = "Invalid value: 0x0: must be specified for an update"
-            raise errors.invalid(kind.group, kind.kind, name, [("metadata.resourceVersion", "FieldValueInvalid", text)])
-        _expect(kind, current, given)
+        if not version and (kind.custom or kind.key == LEASES):
+            text = "Invalid value: 0: must be specified for an update"
+            raise errors.invalid(
+                kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)]
+            )
+        expect(kind, current, given)
         return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
-        if type_ not in _PATCHES or (kind.custom and type_ == _PATCHES[2]):
-            raise errors.ApiError(415, "UnsupportedMediaType", errors.UNKNOWN_FORMAT)
-        base = events.shown(kind, current)
-        if type_ == _PATCHES[1]:
+        if kind.custom and type_ == PATCHES[2]:
+            raise errors.unknown_format(PATCHES[1], PATCHES[0], "application/apply-patch+yaml")
+        base = {**events.named(kind, current), "apiVersion": kind.api_version, "kind": kind.kind}
+        if type_ == PATCHES[1]:
             changed = patches.json_patch(base, patch)
-        elif not isinstance(patch, dict):
-            raise errors.bad_request("the patch is not an object")
         else:
-            changed = patches.strategic(base, patch) if type_ == _PATCHES[2] else patches.merge(base, patch)
+            patch = patches.decoded(patch)
+            changed = patches.strategic(base, patch) if type_ == PATCHES[2] else patches.merge(base, patch)
         if not isinstance(changed.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
-        _expect(kind, current, changed)
-        return self._replace(kind, current, events.stored(kind, copy.deepcopy(changed)), how, sub=sub)
+        check_patched(kind, current, changed)
+        expect(kind, current, {"metadata": {**changed["metadata"], "uid": None}})
+        how = replace(how, patch=True)
+        changed = events.stored(kind, copy.deepcopy(changed))
+        if changed["metadata"].get("managedFields") in ([], [{}]):
+            return self._replace(kind, current, changed, how, sub=sub, managed=[])
+        return self._replace(kind, current, changed, how, sub=sub)
 
     def apply(  # noqa: PLR0913 - one keyword per part of the request
         self,
@@ -90,18 +109,18 @@ class Rest:
         sub: str,
         dry: bool,
         warnings: list[str],
+        user: User = NOBODY,
     ) -> tuple[Object, bool]:
         """Server-side apply; the object, and whether it is new."""
-        how = Writing(manager, dry, "Ignore", warnings)
+        how = Writing(manager, dry, "Ignore", user, warnings)
         current = self.store.get(kind.storage, namespace, name)
         wanted = copy.deepcopy(given)
         metadata = wanted.setdefault("metadata", {})
         if current is None and sub:
             raise errors.not_found(kind.group, kind.plural, name)
-        _check_apply(kind, name, metadata, current)
-        wanted = _applied_part(kind, wanted, sub)
+        check_apply(kind, name, metadata, current)
+        wanted = applied_part(kind, wanted, sub)
         declared(kind, wanted)
-        wanted = events.stored(kind, wanted)
         merged = ownership.apply(current, wanted, kind, manager=manager, force=force, now=self.instant(), sub=sub)
         managed = merged["metadata"].pop("managedFields")
         if current is not None:
@@ -112,24 +131,35 @@ class Rest:
         if kind.status:
             merged.pop("status", None)
         merged = admit(kind, merged, None, how)
-        merged["metadata"]["managedFields"] = managed
+        if managed:
+            merged["metadata"]["managedFields"] = managed
         return self._insert(kind, merged, how), True
 
-    def delete(self, kind: Kind, item: Object, options: Object, *, dry: bool = False) -> Object:
+    def delete(self, kind: Kind, item: Object, options: Object, *, dry: bool = False, user: User = NOBODY) -> Object:
         """Begin, and where nothing holds it finish, the end of an object; returns what is left, or what was."""
         wanted = options.get("preconditions") or {}
         metadata = item["metadata"]
-        for name, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-            if wanted.get(name) not in (None, metadata[name]):
+        for field, shown, fate in (
+            ("uid", "UID", "deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", "modified"),
+        ):
+            if wanted.get(field) not in (None, metadata[field]):
                 why = (
-                    f"Precondition failed: {shown} in precondition: {wanted[name]}, "
-                    f"{shown} in object meta: {metadata[name]}"
+                    f"the {shown} in the precondition ({wanted[field]}) does not match the {shown} in record "
+                    f"({metadata[field]}). The object might have been {fate}"
                 )
-                raise errors.conflict(kind.group, kind.plural, metadata["name"], why)
+                raise errors.conflict(kind.group, kind.kind, metadata["name"], why)
+        if kind.key == NAMESPACES and metadata["name"] in ("default", "kube-system", "kube-public"):
+            raise errors.forbidden("", "namespaces", metadata["name"], "this namespace may not be deleted")
         policy = options.get("propagationPolicy") or "Background"
         if policy not in ("Background", "Foreground", "Orphan"):
-            text = f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}"'
-            raise errors.ApiError(422, "Invalid", text)
+            known = 'supported values: "Foreground", "Background", "Orphan", "nil"'
+            text = f'Unsupported value: "{policy}": {known}'
+            raise errors.invalid_options("DeleteOptions", "propagationPolicy", text)
+        if options.get("propagationPolicy") and options.get("orphanDependents") is not None:
+            text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+            raise errors.invalid_options("DeleteOptions", "propagationPolicy", text, "FieldValueInvalid")
+        self.guard(kind, None, item, Writing("", dry, user=user))
         return item if dry else self.remove(kind.storage, item, policy=policy)
 
     def finalize(self, item: Object, given: Object) -> Object:
@@ -153,6 +183,12 @@ class Rest:
             self.store.put(resource, item)
             self._lifecycle.created(resource, item)
 
+    def note(self, resource: tuple[str, str], before: Object, item: Object) -> None:
+        """Fields that a controller of the cluster's own changed."""
+        kind = next((each for each in self.kinds.values() if each.storage == resource), None)
+        if kind is not None:
+            ownership.update(before, item, kind, manager="kube-controller-manager", now=self.instant(), sub="")
+
     def remove(self, resource: tuple[str, str], item: Object, *, policy: str = "Background") -> Object:
         """Mark an object as going, and drop it when nothing holds it."""
         metadata = item["metadata"]
@@ -168,7 +204,8 @@ class Rest:
         if going:
             return item
         item = copy.deepcopy(item)
-        item["metadata"] |= {"deletionTimestamp": self.instant(), "deletionGracePeriodSeconds": 0}
+        grace = {} if resource == NAMESPACES else {"deletionGracePeriodSeconds": 0}
+        item["metadata"] |= {"deletionTimestamp": self.instant(), **grace}
         if finalizers:
             item["metadata"]["finalizers"] = finalizers
         if resource == NAMESPACES:
@@ -191,6 +228,11 @@ class Rest:
         self.forget_kinds(crd)
         for kind in kinds:
             self.kinds[kind.group, kind.version, kind.plural] = kind
+            if kind.version == kind.storage_version:
+                for item in self.store.all(kind.storage):
+                    shown = schema.default(schema.prune(item, kind.schema, root=True), kind.schema)
+                    if shown != item:
+                        self.store.reread(kind.storage, shown)
 
     def forget_kinds(self, crd: Object) -> None:
         resource = (crd["spec"]["group"], crd["spec"]["names"]["plural"])
@@ -208,8 +250,11 @@ class Rest:
 
     def _new_metadata(self, kind: Kind, namespace: str, item: Object) -> Object:
         metadata: Object = item.setdefault("metadata", {})
-        for system in (*_SYSTEM[2:], "namespace"):
-            if system == "namespace" and metadata.get(system) not in (None, "", namespace):
+        if metadata.get("resourceVersion"):
+            raise errors.ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        left = () if kind.generations else ("generation",)
+        for system in (*(each for each in SYSTEM[2:] if each not in left), "namespace"):
+            if system == "namespace" and kind.namespaced and metadata.get(system) not in (None, "", namespace):
                 text = "the namespace of the provided object does not match the namespace sent on the request"
                 raise errors.bad_request(text)
             metadata.pop(system, None)
@@ -219,9 +264,6 @@ class Rest:
         if not isinstance(name, str) or not name:
             problem = ("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
             raise errors.invalid(kind.group, kind.kind, "", [problem])
-        wrong = rules.name_problem(kind, name)
-        if wrong is not None:
-            raise errors.invalid(kind.group, kind.kind, name, [wrong])
         if kind.namespaced:
             metadata["namespace"] = namespace
         metadata |= {"uid": self._new_uid(), "creationTimestamp": self.instant()}
@@ -252,11 +294,14 @@ class Rest:
             raise errors.already_exists(kind.group, kind.plural, name)
 
     def _insert(self, kind: Kind, item: Object, how: Writing) -> Object:
+        self.guard(kind, item, None, how)
         if how.dry:
             return item
         stored = self.store.put(kind.storage, item)
         how.warnings.extend(self._lifecycle.created(kind.storage, stored))
         metadata = stored["metadata"]
+        if kind.key == CLUSTER_ROLES:
+            return stored  # what it gathers comes later
         return self.store.get(kind.storage, metadata.get("namespace") or "", metadata["name"]) or stored
 
     def _replace(
@@ -269,7 +314,7 @@ class Rest:
         sub: str,
         managed: list[Object] | None = None,
     ) -> Object:
-        metadata = _kept_metadata(kind, current, changed, sub)
+        metadata = kept_metadata(kind, current, changed, sub)
         changed = {**changed, "metadata": metadata}
         if sub == "status":
             changed = {**copy.deepcopy(current), "status": changed.get("status"), "metadata": metadata}
@@ -286,9 +331,12 @@ class Rest:
         if kind.generations and {**changed, **head} != {**current, **head}:
             changed["metadata"]["generation"] = int(current["metadata"].get("generation", 1)) + 1
         if managed is not None:
-            changed["metadata"]["managedFields"] = managed
+            changed["metadata"].pop("managedFields", None)
+            if managed:
+                changed["metadata"]["managedFields"] = managed
         else:
             ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
+        self.guard(kind, changed, current, replace(how, sub=sub))
         if changed == current or how.dry:
             return changed  # nothing changed: no new version, no event
         return self._store_change(kind, changed, how)
@@ -296,62 +344,12 @@ class Rest:
     def _store_change(self, kind: Kind, changed: Object, how: Writing) -> Object:
         resource, metadata = kind.storage, changed["metadata"]
         finished = metadata.get("deletionTimestamp") and not metadata.get("finalizers")
-        stored = self.store.put(resource, changed)
         if finished and resource != NAMESPACES:
-            return self.drop(resource, stored)
+            # The last write is the removal itself: nobody sees the object without its finalizers.
+            last = self.store.get(resource, metadata.get("namespace") or "", metadata["name"])
+            if last is not None:
+                self.drop(resource, last)
+            return changed
+        stored = self.store.put(resource, changed)
         how.warnings.extend(self._lifecycle.changed(resource, stored))
         return self.store.get(resource, metadata.get("namespace") or "", metadata["name"]) or stored
-
-
-def _expect(kind: Kind, current: Object, given: Object) -> None:
-    """Preconditions that an object carries itself."""
-    metadata, old = given.get("metadata") or {}, current["metadata"]
-    if metadata.get("uid") not in (None, "", old["uid"]):
-        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
-        raise errors.conflict(kind.group, kind.plural, old["name"], why)
-    if metadata.get("resourceVersion") not in (None, "", old["resourceVersion"]):
-        raise errors.conflict(kind.group, kind.plural, old["name"])
-
-
-def _check_apply(kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
-    if metadata.get("name", name) != name:
-        text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        raise errors.bad_request(text)
-    if metadata.get("managedFields"):
-        raise errors.bad_request("metadata.managedFields must be nil")
-    wanted, version = metadata.get("uid"), metadata.pop("resourceVersion", None)
-    if current is None and (wanted or version):
-        why = "Precondition failed: UID in precondition, but the object does not exist" if wanted else ""
-        raise errors.conflict(kind.group, kind.plural, name, why)
-    if current is not None:
-        _expect(kind, current, {"metadata": {"uid": wanted, "resourceVersion": version}})
-
-
-def _applied_part(kind: Kind, wanted: Object, sub: str) -> Object:
-    """Through a subresource only its own part counts, on the object itself everything but that part."""
-    wanted["apiVersion"], wanted["kind"] = kind.api_version, kind.kind
-    if sub == "status":
-        name = {"name": wanted["metadata"].get("name")}
-        return {key: wanted[key] for key in ("apiVersion", "kind", "status") if key in wanted} | {"metadata": name}
-    if kind.status:
-        wanted.pop("status", None)
-    return wanted
-
-
-def _kept_metadata(kind: Kind, current: Object, changed: Object, sub: str) -> Object:
-    """Metadata of an update: what the system owns stays as it is."""
-    old = current["metadata"]
-    if sub == "status":
-        return copy.deepcopy(old)
-    new = {key: value for key, value in (changed.get("metadata") or {}).items() if value not in (None, {}, [])}
-    if new.get("name", old["name"]) != old["name"]:
-        text = f'Invalid value: "{new["name"]}": field is immutable'
-        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.name", "FieldValueInvalid", text)])
-    for system in _SYSTEM:
-        new.pop(system, None)
-        if system in old:
-            new[system] = copy.deepcopy(old[system])
-    if old.get("deletionTimestamp") and set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()):
-        text = "Forbidden: no new finalizers can be added if the object is being deleted"
-        raise errors.invalid(kind.group, kind.kind, old["name"], [("metadata.finalizers", "FieldValueForbidden", text)])
-    return new

@@ -5,12 +5,23 @@ kind. Every problem is (field, reason, message).
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from keystead_sandbox.kube.kinds import CONFIG_MAPS, LEASES, NAMESPACES, RBAC, SECRETS, Kind
+import msgspec
+
+from keystead_sandbox.kube.kinds import (
+    CLUSTER_ROLES,
+    CONFIG_MAPS,
+    LEASES,
+    NAMESPACES,
+    POLICY_BINDINGS,
+    RBAC,
+    ROLES,
+    SECRETS,
+    Kind,
+)
 
 Object: TypeAlias = dict[str, Any]
 Problem: TypeAlias = tuple[str, str, str]
@@ -22,28 +33,60 @@ _LABEL_NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
 _DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
-    "and must start and end with an alphanumeric character"
+    "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
-    "and must start and end with an alphanumeric character"
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
+_NAME_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_VALUE_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+_KEY_TEXT = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+_SECRET_KEYS = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
+_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 _ANNOTATIONS, _SECRET_SIZE = 256 * 1024, 1024 * 1024
 _IMMUTABLE = "field is immutable"
+_INVALID, _REQUIRED = "FieldValueInvalid", "FieldValueRequired"
+_EMPTY = 'Invalid value: "": must not be empty'
 
 
-def name_problem(kind: Kind, name: str) -> Problem | None:
+def name_problem(kind: Kind, name: str) -> list[Problem]:
     """Why *name* cannot name an object of *kind*."""
     if kind.group == RBAC:
-        fits, text = _PATH_SEGMENT.match(name) is not None, "may not contain '/' or '%'"
+        text = "" if _PATH_SEGMENT.match(name) else _segment(name)
     elif kind.key == NAMESPACES:
-        fits = _DNS_LABEL.match(name) is not None and len(name) <= _LONGEST_LABEL
-        text = _LABEL_TEXT if len(name) <= _LONGEST_LABEL else f"must be no more than {_LONGEST_LABEL} bytes"
+        text = "" if _DNS_LABEL.match(name) else "must not contain dots" if "." in name else _LABEL_TEXT
+        if len(name) > _LONGEST_LABEL:
+            text = f"must be no more than {_LONGEST_LABEL} characters"
     else:
-        fits = _SUBDOMAIN.match(name) is not None and len(name) <= _LONGEST_NAME
-        text = _SUBDOMAIN_TEXT if len(name) <= _LONGEST_NAME else f"must be no more than {_LONGEST_NAME} bytes"
-    return None if fits else ("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": {text}')
+        text = "" if _SUBDOMAIN.match(name) else _SUBDOMAIN_TEXT
+        if len(name) > _LONGEST_NAME:
+            text = f"must be no more than {_LONGEST_NAME} characters"
+    return [("metadata.name", _INVALID, f'Invalid value: "{name}": {text}')] if text else []
+
+
+def _segment(name: str) -> str:
+    if name in (".", ".."):
+        return f"may not be '{name}'"
+    return "may not contain '/'" if "/" in name else "may not contain '%'"
 
 
 def metadata(item: Object) -> list[Problem]:
@@ -51,46 +94,68 @@ def metadata(item: Object) -> list[Problem]:
     given = item["metadata"]
     problems: list[Problem] = []
     for field in ("labels", "annotations"):
-        for key in given.get(field) or ():
-            if not _qualified(key.lower() if field == "annotations" else key):
-                text = "name part must consist of alphanumeric characters, '-', '_' or '.'"
-                problems.append((f"metadata.{field}", "FieldValueInvalid", f'Invalid value: "{key}": {text}'))
-    for value in (given.get("labels") or {}).values():
-        if value and (len(value) > _LONGEST_LABEL or _LABEL_NAME.match(value) is None):
-            text = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'"
-            if len(value) > _LONGEST_LABEL:
-                text = f"must be no more than {_LONGEST_LABEL} bytes"
-            problems.append(("metadata.labels", "FieldValueInvalid", f'Invalid value: "{value}": {text}'))
+        for key, value in (given.get(field) or {}).items():
+            texts = qualified(key.lower() if field == "annotations" else key)
+            problems += [(f"metadata.{field}", _INVALID, f'Invalid value: "{key}": {text}') for text in texts]
+            if field == "labels":
+                texts = label_value(value)
+                problems += [("metadata.labels", _INVALID, f'Invalid value: "{value}": {text}') for text in texts]
     size = sum(len(key.encode()) + len(value.encode()) for key, value in (given.get("annotations") or {}).items())
     if size > _ANNOTATIONS:
         text = f"Too long: may not be more than {_ANNOTATIONS} bytes"
         problems.append(("metadata.annotations", "FieldValueTooLong", text))
     for index, each in enumerate(given.get("finalizers") or ()):
-        if not _qualified(each):
-            text = f'Invalid value: "{each}": name part must consist of alphanumeric characters'
-            problems.append((f"metadata.finalizers[{index}]", "FieldValueInvalid", text))
+        problems += [("metadata.finalizers", _INVALID, f'Invalid value: "{each}": {text}') for text in qualified(each)]
+        if "/" not in each and each not in _FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            problems.append((f"metadata.finalizers[{index}]", _INVALID, f'Invalid value: "{each}": {text}'))
     return problems + _owners(given.get("ownerReferences") or ())
 
 
 def _owners(owners: Iterable[Object]) -> list[Problem]:
     owners = list(owners)
     problems: list[Problem] = [
-        (f"metadata.ownerReferences[{index}].{field}", "FieldValueInvalid", 'Invalid value: "": must not be empty')
-        for index, each in enumerate(owners)
+        (f"metadata.ownerReferences.{'version' if field == 'apiVersion' else field}", _INVALID, _EMPTY)
+        for each in owners
         for field in ("apiVersion", "kind", "name", "uid")
         if not each.get(field)
     ]
-    if sum(1 for each in owners if each.get("controller")) > 1:
-        text = "Invalid value: only one reference can have Controller set to true"
-        problems.append(("metadata.ownerReferences", "FieldValueInvalid", text))
+    controllers = [each for each in owners if each.get("controller")]
+    if len(controllers) > 1:
+        shown = msgspec.json.encode(owners).decode()
+        named = " and ".join(f"{each['kind']}/{each['name']}" for each in controllers[:2])
+        text = f'Only one reference can have Controller set to true. Found "true" in references for {named}'
+        problems.append(("metadata.ownerReferences", _INVALID, f"Invalid value: {shown}: {text}"))
     return problems
 
 
-def _qualified(key: str) -> bool:
+def qualified(key: str) -> list[str]:
+    """What is wrong with a name that may have a prefix."""
+    if key.count("/") > 1:
+        return [
+            f"a valid label key {_NAME_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
     prefix, slash, name = key.rpartition("/")
-    if slash and (_SUBDOMAIN.match(prefix) is None or len(prefix) > _LONGEST_NAME):
-        return False
-    return len(name) <= _LONGEST_LABEL and _LABEL_NAME.match(name) is not None
+    texts = []
+    if slash and not prefix:
+        texts.append("prefix part must be non-empty")
+    elif slash and _SUBDOMAIN.match(prefix) is None:
+        texts.append(f"prefix part {_SUBDOMAIN_TEXT}")
+    elif len(prefix) > _LONGEST_NAME:
+        texts.append(f"prefix part must be no more than {_LONGEST_NAME} bytes")
+    if not name:
+        texts.append("name part must be non-empty")
+    elif len(name) > _LONGEST_LABEL:
+        texts.append(f"name part must be no more than {_LONGEST_LABEL} bytes")
+    if _LABEL_NAME.match(name) is None:
+        texts.append(f"name part {_NAME_TEXT}")
+    return texts
+
+
+def label_value(value: str) -> list[str]:
+    """What is wrong with a label's value."""
+    texts = [f"must be no more than {_LONGEST_LABEL} bytes"] if len(value) > _LONGEST_LABEL else []
+    return texts + ([_VALUE_TEXT] if value and _LABEL_NAME.match(value) is None else [])
 
 
 def check(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
@@ -98,22 +163,105 @@ def check(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
     if kind.key in (SECRETS, CONFIG_MAPS):
         return _data(kind, item) + (_data_change(kind, item, before) if before is not None else [])
     if kind.key == LEASES:
-        seconds = (item.get("spec") or {}).get("leaseDurationSeconds")
-        if seconds is not None and seconds <= 0:
-            text = f"Invalid value: {seconds}: must be greater than 0"
-            return [("spec.leaseDurationSeconds", "FieldValueInvalid", text)]
+        return _lease(item.get("spec") or {})
+    if kind.key in (ROLES, CLUSTER_ROLES):
+        return [each for n, rule in enumerate(item.get("rules") or ()) for each in _rule(rule, f"rules[{n}]", kind)]
+    if kind.key == POLICY_BINDINGS and not (item.get("spec") or {}).get("validationActions"):
+        text = "Required value: at least one validation action is required"
+        return [("spec.validationActions", _REQUIRED, text)]
     if kind.key in ((RBAC, "rolebindings"), (RBAC, "clusterrolebindings")):
-        return _binding(item, before)
+        return _binding(kind, item, before)
     return []
 
 
-def _binding(item: Object, before: Object | None) -> list[Problem]:
+def _lease(spec: Object) -> list[Problem]:
+    problems: list[Problem] = []
+    seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+    if seconds is not None and seconds <= 0:
+        problems.append(("spec.leaseDurationSeconds", _INVALID, f"Invalid value: {seconds}: must be greater than 0"))
+    if transitions is not None and transitions < 0:
+        text = f"Invalid value: {transitions}: must be greater than or equal to 0"
+        problems.append(("spec.leaseTransitions", _INVALID, text))
+    return problems
+
+
+def _rule(rule: Object, path: str, kind: Kind) -> list[Problem]:
+    problems: list[Problem] = []
+    if not rule.get("verbs"):
+        problems.append((f"{path}.verbs", _REQUIRED, "Required value: verbs must contain at least one value"))
+    urls = rule.get("nonResourceURLs")
+    if urls and kind.namespaced:
+        shown = msgspec.json.encode(urls).decode()
+        text = f"Invalid value: {shown}: namespaced rules cannot apply to non-resource URLs"
+        return [*problems, (f"{path}.nonResourceURLs", _INVALID, text)]
+    if urls:
+        if any(rule.get(name) for name in ("apiGroups", "resources", "resourceNames")):
+            shown = msgspec.json.encode(urls).decode()
+            text = f"Invalid value: {shown}: rules cannot apply to both regular resources and non-resource URLs"
+            problems.append((f"{path}.nonResourceURLs", _INVALID, text))
+        return problems
+    if not rule.get("apiGroups"):
+        text = "Required value: resource rules must supply at least one api group"
+        problems.append((f"{path}.apiGroups", _REQUIRED, text))
+    if not rule.get("resources"):
+        text = "Required value: resource rules must supply at least one resource"
+        problems.append((f"{path}.resources", _REQUIRED, text))
+    return problems
+
+
+def _binding(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
     role = item.get("roleRef") or {}
-    if not role.get("name") or role.get("kind") not in ("Role", "ClusterRole"):
-        return [("roleRef.name", "FieldValueRequired", "Required value")]
+    problems: list[Problem] = []
+    if role.get("apiGroup", RBAC) != RBAC:
+        text = f'Unsupported value: "{role["apiGroup"]}": supported values: "{RBAC}"'
+        problems.append(("roleRef.apiGroup", "FieldValueNotSupported", text))
+    kinds = ("Role", "ClusterRole") if kind.namespaced else ("ClusterRole",)
+    if role.get("kind") not in kinds:
+        known = ", ".join(f'"{each}"' for each in kinds)
+        text = f'Unsupported value: "{role.get("kind") or ""}": supported values: {known}'
+        problems.append(("roleRef.kind", "FieldValueNotSupported", text))
+    if not role.get("name"):
+        problems.append(("roleRef.name", _REQUIRED, "Required value"))
+    for index, subject in enumerate(item.get("subjects") or ()):
+        problems += _subject(subject, f"subjects[{index}]", cluster=not kind.namespaced)
     if before is not None and before.get("roleRef") != role:
-        return [("roleRef", "FieldValueInvalid", "Invalid value: cannot change roleRef")]
-    return []
+        names = (("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name"))
+        shown = msgspec.json.encode({go: role.get(name, "") for go, name in names}).decode()
+        problems.append(("roleRef", _INVALID, f"Invalid value: {shown}: cannot change roleRef"))
+    return problems
+
+
+def _subject(subject: Object, path: str, *, cluster: bool) -> list[Problem]:
+    problems: list[Problem] = []
+    kind, name, group = subject.get("kind") or "", subject.get("name") or "", subject.get("apiGroup") or ""
+    if not name:
+        problems.append((f"{path}.name", _REQUIRED, "Required value"))
+    if kind == "ServiceAccount":
+        if name and _SUBDOMAIN.match(name) is None:
+            problems.append((f"{path}.name", _INVALID, f'Invalid value: "{name}": {_SUBDOMAIN_TEXT}'))
+        if group:
+            text = f'Unsupported value: "{group}": supported values: ""'
+            problems.append((f"{path}.apiGroup", "FieldValueNotSupported", text))
+        if cluster and not subject.get("namespace"):
+            problems.append((f"{path}.namespace", _REQUIRED, "Required value"))
+    elif kind in ("User", "Group"):
+        if group != RBAC:
+            text = f'Unsupported value: "{group}": supported values: "{RBAC}"'
+            problems.append((f"{path}.apiGroup", "FieldValueNotSupported", text))
+    else:
+        text = f'Unsupported value: "{kind}": supported values: "ServiceAccount", "User", "Group"'
+        problems.append((f"{path}.kind", "FieldValueNotSupported", text))
+    return problems
+
+
+def complete_binding(item: Object) -> None:
+    """Groups that need not be said."""
+    role = item.get("roleRef")
+    if isinstance(role, dict) and not role.get("apiGroup"):
+        item["roleRef"] = {"apiGroup": RBAC, **{name: value for name, value in role.items() if name != "apiGroup"}}
+    for subject in item.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):
+            subject["apiGroup"] = RBAC
 
 
 def _data(kind: Kind, item: Object) -> list[Problem]:
@@ -122,12 +270,26 @@ def _data(kind: Kind, item: Object) -> list[Problem]:
     for field in ("data", "binaryData"):
         for key, value in (item.get(field) or {}).items():
             if len(key) > _LONGEST_NAME or _DATA_KEY.match(key) is None:
-                text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
-                problems.append((f"{field}[{key}]", "FieldValueInvalid", f'Invalid value: "{key}": {text}'))
+                problems.append((f"{field}[{key}]", _INVALID, f'Invalid value: "{key}": {_KEY_TEXT}'))
+            if field == "data" and key in (item.get("binaryData") or {}):
+                text = f'Invalid value: "{key}": duplicate of key present in binaryData'
+                problems.append((f"data[{key}]", _INVALID, text))
             size += len(value) if kind.key == CONFIG_MAPS else len(value) * 3 // 4
     if size > _SECRET_SIZE:
         problems.append(("data", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_SIZE} bytes"))
-    return problems
+    return problems + (_secret(item) if kind.key == SECRETS else [])
+
+
+def _secret(item: Object) -> list[Problem]:
+    """What secrets of a known type hold."""
+    data, type_ = item.get("data") or {}, item.get("type") or ""
+    if type_ == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
+        return [(f"data[{key}]", _REQUIRED, "Required value") for key in ("username", "password")]
+    if type_ == "kubernetes.io/service-account-token" and not (item["metadata"].get("annotations") or {}).get(
+        _ACCOUNT_NAME
+    ):
+        return [(f"metadata.annotations[{_ACCOUNT_NAME}]", _REQUIRED, "Required value")]
+    return [(f"data[{key}]", _REQUIRED, "Required value") for key in _SECRET_KEYS.get(type_, ()) if key not in data]
 
 
 def _data_change(kind: Kind, item: Object, before: Object) -> list[Problem]:
@@ -144,16 +306,37 @@ def _data_change(kind: Kind, item: Object, before: Object) -> list[Problem]:
     return problems
 
 
-def encode_secret(item: Object) -> str:
-    """Move ``stringData`` into ``data``; returns the key of a value that is not base64."""
+def encode_secret(item: Object) -> None:
+    """Move ``stringData`` into ``data``."""
     plain = item.pop("stringData", None)
     if plain:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
         item["data"] = {**(item.get("data") or {}), **data}
     item["type"] = item.get("type") or "Opaque"
-    for key, value in (item.get("data") or {}).items():
-        try:
-            base64.b64decode(value or "", validate=True)
-        except (binascii.Error, ValueError):
-            return str(key)
+
+
+_BASE64 = re.compile(r"^[A-Za-z0-9+/]*={0,2}$")
+
+
+def base64_problem(item: Object, fields: Iterable[str]) -> str:
+    """What is wrong with bytes that are not base64; empty when nothing is."""
+    for field in fields:
+        for value in (item.get(field) or {}).values():
+            text = (value or "").replace("\n", "").replace("\r", "")
+            bad = next((n for n, each in enumerate(text) if _BASE64.match(each) is None), None)
+            if bad is not None or len(text) % 4 or _BASE64.match(text) is None:
+                return f"illegal base64 data at input byte {len(text) // 4 * 4 if bad is None else bad}"
     return ""
+
+
+def complete_policy(policy: Object) -> None:
+    """Fill in what may be left out."""
+    spec = policy.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    limit = spec.get("matchConstraints")
+    if isinstance(limit, dict):
+        limit.setdefault("matchPolicy", "Equivalent")
+        limit.setdefault("namespaceSelector", {})
+        limit.setdefault("objectSelector", {})
+        for rule in (*(limit.get("resourceRules") or ()), *(limit.get("excludeResourceRules") or ())):
+            rule.setdefault("scope", "*")

@@ -5,6 +5,10 @@ import datetime
 import re
 from typing import Any
 
+import msgspec
+
+from keystead_sandbox.kube.builtins import METADATA
+
 Problem = tuple[str, str, str]
 """Field, reason, message."""
 
@@ -31,14 +35,16 @@ def prune(
     kept: dict[str, Any] = {}
     for name, inner in value.items():
         here = f"{path}.{name}" if path else name
-        if name in properties and not (root and name == "metadata"):
+        if root and name == "metadata":
+            kept[name] = prune(inner, METADATA, dropped=dropped, path=name)
+        elif name in properties:
             kept[name] = prune(inner, properties[name], dropped=dropped, path=here)
         elif isinstance(extra, dict):
             kept[name] = prune(inner, extra, dropped=dropped, path=here)
         elif (
             extra is True
             or schema.get("x-kubernetes-preserve-unknown-fields")
-            or (root and name in ("apiVersion", "kind", "metadata"))
+            or (root and name in ("apiVersion", "kind"))
         ):
             kept[name] = inner
         elif dropped is not None:
@@ -68,8 +74,8 @@ def default(value: Any, schema: dict[str, Any]) -> Any:
         return value
     filled = dict(value)
     for name, inner in (schema.get("properties") or {}).items():
-        if name in filled and filled[name] is None and not inner.get("nullable") and "default" in inner:
-            del filled[name]  # a null that may not be one makes room for the default
+        if name in filled and filled[name] is None and not inner.get("nullable"):
+            del filled[name]  # a null that may not be one is nothing
         if name not in filled and "default" in inner:
             filled[name] = copy.deepcopy(inner["default"])
         if name in filled:
@@ -90,8 +96,11 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
     else:
         kind = schema.get("type")
         fits = not kind or (isinstance(value, _TYPES[kind]) and isinstance(value, bool) <= (kind == "boolean"))
+    if not fits and isinstance(value, float) and schema.get("type") == "integer":
+        text = f'Invalid value: "": Checked value must be of type integer (default format) in {path}'
+        return [_wrong_type(path, schema, value), ("<nil>", "FieldValueInvalid", text)]
     if not fits:
-        return [_wrong_type(path, schema, value)]
+        return [_wrong_type(path, schema, value), *_enumerated(value, schema, path)]
     problems = _enumerated(value, schema, path)
     if isinstance(value, str):
         problems += _text(value, schema, path)
@@ -106,16 +115,20 @@ def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem
 
 def _wrong_type(path: str, schema: dict[str, Any], value: Any) -> Problem:
     shown = next((name for name, types in _TYPES.items() if type(value) in types), "null")
-    wanted = schema.get("type") or "integer or string"
+    wanted = schema.get("type") or "integer,string"
     text = f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'
     return path, "FieldValueTypeInvalid", text
+
+
+def _shown(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _enumerated(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
     if "enum" not in schema or value in schema["enum"]:
         return []
     allowed = ", ".join(f'"{each}"' for each in schema["enum"])
-    return [(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {allowed}')]
+    return [(path, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {allowed}")]
 
 
 def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
@@ -128,9 +141,9 @@ def _text(value: str, schema: dict[str, Any], path: str) -> list[Problem]:
     if "pattern" in schema and re.search(schema["pattern"], value) is None:
         text = f"Invalid value: \"{value}\": {path} in body should match '{schema['pattern']}'"
         problems.append((path, "FieldValueInvalid", text))
-    if schema.get("format") == "date-time" and not _is_instant(value):
+    if schema.get("format") == "date-time" and not is_instant(value):
         text = f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'
-        problems.append((path, "FieldValueInvalid", text))
+        problems.append((path, "FieldValueTypeInvalid", text))
     return problems
 
 
@@ -146,7 +159,8 @@ def _number(value: float, schema: dict[str, Any], path: str) -> list[Problem]:
     return [(path, "FieldValueInvalid", f"Invalid value: {value}: {path} in body {each}") for each in told]
 
 
-def _is_instant(value: str) -> bool:
+def is_instant(value: str) -> bool:
+    """Whether a text is an instant with its zone (RFC 3339)."""
     try:
         return datetime.datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
@@ -198,9 +212,9 @@ def _list(value: list[Any], schema: dict[str, Any], path: str) -> list[Problem]:
     for index, each in enumerate(value):
         if isinstance(schema.get("items"), dict):
             problems += validate(each, schema["items"], f"{path}[{index}]")
-        identity = [each.get(key) for key in keys] if keys and isinstance(each, dict) else each
+        identity = {key: each.get(key) for key in keys} if keys and isinstance(each, dict) else each
         if (keys or schema.get("x-kubernetes-list-type") == "set") and identity in seen:
-            problems.append((f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {identity}"))
+            problems.append((f"{path}[{index}]", "FieldValueDuplicate", f"Duplicate value: {_shown(identity)}"))
         seen.append(identity)
     return problems
 
@@ -210,16 +224,16 @@ def _combined(value: Any, schema: dict[str, Any], path: str) -> list[Problem]:
     for each in schema.get("allOf") or ():
         problems += validate(value, each, path)
     if schema.get("anyOf") and all(validate(value, each, path) for each in schema["anyOf"]):
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must validate at least one schema (anyOf)")
-        )
-    matching = [each for each in schema.get("oneOf") or () if not validate(value, each, path)]
-    if schema.get("oneOf") and len(matching) != 1:
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must validate one and only one schema (oneOf)")
-        )
+        text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
+        problems.append(("<nil>", "FieldValueInvalid", text))
+    failing = [validate(value, each, path) for each in schema.get("oneOf") or ()]
+    matching = failing.count([])
+    if failing and matching != 1:
+        found = f"Found {matching} valid alternatives" if matching else "Found none valid"
+        text = f'Invalid value: "": "{path}" must validate one and only one schema (oneOf). {found}'
+        problems.append(("<nil>", "FieldValueInvalid", text))
+        problems += failing[0] if not matching else []
     if "not" in schema and not validate(value, schema["not"], path):
-        problems.append(
-            (path, "FieldValueInvalid", f"Invalid value: {path} in body must not validate the schema (not)")
-        )
+        text = f'Invalid value: "": "{path}" must not validate the schema (not)'
+        problems.append(("<nil>", "FieldValueInvalid", text))
     return problems

@@ -27,6 +27,7 @@ class Store:
         self._dependents: dict[str, set[Place]] = defaultdict(set)
         self._alive: dict[str, Place] = {}
         self._inhabited: dict[str, set[Resource]] = defaultdict(set)
+        self._changed: dict[Resource, int] = defaultdict(int)
         self._version = 1
 
     @property
@@ -76,10 +77,16 @@ class Store:
             self._forget(resource, before)
         self._objects[resource].setdefault(namespace, {})[name] = item
         self._remember(resource, item)
+        self._changed[resource] = self._version
         self._logs[resource].note(
             Change(self._version, "MODIFIED" if before is not None else "ADDED", item, before),
         )
         return item
+
+    def reread(self, resource: Resource, item: Object) -> None:
+        """Show an object otherwise from now on: a new schema changes what is read, and writes nothing."""
+        metadata = item["metadata"]
+        self._objects[resource][metadata.get("namespace") or ""][metadata["name"]] = item
 
     def remove(self, resource: Resource, namespace: str, name: str) -> Object:
         """The object as it was, under the version of its end."""
@@ -89,10 +96,15 @@ class Store:
             del self._objects[resource][namespace]
         self._forget(resource, before)
         self._version += 1
+        self._changed[resource] = self._version
         last = copy.deepcopy(before)
         last["metadata"]["resourceVersion"] = str(self._version)
         self._logs[resource].note(Change(self._version, "DELETED", last, before))
         return last
+
+    def changed(self, resource: Resource) -> int:
+        """The version of the last change of a resource."""
+        return self._changed[resource]
 
     def log(self, resource: Resource) -> Log:
         """The changes of one resource."""

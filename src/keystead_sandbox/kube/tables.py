@@ -16,9 +16,8 @@ def table(
     items: Iterable[dict[str, Any]],
     now: datetime.datetime,
     *,
-    version: str,
+    metadata: dict[str, Any],
     include: str = "Metadata",
-    token: str = "",
 ) -> dict[str, Any]:
     """A ``meta.k8s.io/v1`` Table; ages are relative to *now*."""
     rows = []
@@ -26,7 +25,9 @@ def table(
         row: dict[str, Any] = {"cells": [_cell(item, type_, path, now) for _, type_, path, _ in kind.columns]}
         if include == "Object":
             row["object"] = events.shown(kind, item)
-        elif include != "None":
+        elif include == "None":
+            row["object"] = None
+        else:
             row["object"] = {
                 "kind": "PartialObjectMetadata",
                 "apiVersion": "meta.k8s.io/v1",
@@ -36,11 +37,11 @@ def table(
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": version, **({"continue": token} if token else {})},
+        "metadata": metadata,
         "columnDefinitions": [
             {
                 "name": title,
-                "type": "string" if type_ == "date" else type_,
+                "type": type_,
                 "format": "name" if title == "Name" else "",
                 "description": title,
                 "priority": priority,
@@ -52,19 +53,43 @@ def table(
 
 
 def _cell(item: dict[str, Any], type_: str, path: str, now: datetime.datetime) -> Any:
-    if path.startswith("event:"):
-        return _event(item, path, now)
-    if path.startswith("count:"):
-        return len(lookup(item, path[6:]) or ())
+    kind, colon, rest = path.partition(":")
+    if colon and kind == "event":
+        return _event(item, rest, now)
+    if colon and kind == "count":
+        return sum(len(lookup(item, each) or ()) for each in rest.split(","))
+    if colon and kind == "subjects":
+        return _subjects(item, rest)
     if path == "role:":
         role = item.get("roleRef") or {}
         return f"{role.get('kind', '')}/{role.get('name', '')}"
-    value = lookup(item, path)
-    if type_ == "date":
+    if colon and kind in ("param", "ref"):
+        spec = item.get("spec") or {}
+        about = spec.get("paramKind") if kind == "param" else spec.get("paramRef")
+        names = (
+            (
+                about.get("apiVersion" if kind == "param" else "namespace"),
+                about.get("kind" if kind == "param" else "name"),
+            )
+            if about
+            else ()
+        )
+        return "/".join(filter(None, names)) or "<unset>"
+    if colon and kind == "age":
+        return age(lookup(item, rest), now)
+    value = lookup(item, path.removeprefix("="))
+    if type_ == "date" and not path.startswith("="):
         return age(value, now)
     if value is None:
-        return None if type_ in ("integer", "number", "boolean") else "" if type_ == "string" and path else None
+        return "" if ":" not in path and not path.startswith((".spec", ".status")) else None
     return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _subjects(item: dict[str, Any], kind: str) -> str:
+    found = [each for each in item.get("subjects") or () if each.get("kind") == kind]
+    return ", ".join(
+        f"{each.get('namespace', '')}/{each['name']}" if kind[0] == "S" else each["name"] for each in found
+    )
 
 
 def lookup(item: Any, path: str) -> Any:
@@ -108,10 +133,21 @@ def age(value: Any, now: datetime.datetime) -> str:
     return f"{seconds // day}d"
 
 
-def _event(item: dict[str, Any], path: str, now: datetime.datetime) -> str:
-    about = item.get("involvedObject") or {}
-    if path == "event:object":
-        return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
+def _event(item: dict[str, Any], what: str, now: datetime.datetime) -> Any:
+    about, source = item.get("involvedObject") or {}, item.get("source") or {}
     series = item.get("series") or {}
-    seen = series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime")
-    return age(seen or item["metadata"].get("creationTimestamp"), now)
+    if what == "object":
+        return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
+    if what == "subobject":
+        return about.get("fieldPath", "")
+    if what == "source":
+        component = source.get("component") or item.get("reportingComponent") or ""
+        host = source.get("host") or item.get("reportingInstance") or ""
+        return f"{component}, {host}" if host else component
+    if what == "message":
+        return (item.get("message") or "").strip()
+    if what == "count":
+        return series.get("count") or item.get("count") or 1
+    if what == "first":
+        return age(item.get("firstTimestamp") or item.get("eventTime"), now)
+    return age(series.get("lastObservedTime") or item.get("lastTimestamp") or item.get("eventTime"), now)

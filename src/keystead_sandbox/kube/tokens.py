@@ -8,7 +8,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube.errors import conflict, invalid, not_found
+from keystead_sandbox.kube.errors import bad_request, conflict, invalid, not_found
 from keystead_sandbox.kube.kinds import SECRETS
 from keystead_sandbox.kube.store import Store
 
@@ -54,8 +54,8 @@ class TokenIssuer:
         kind, name = reference.get("kind"), reference.get("name", "")
         found = store.get(SECRETS, namespace, name) if kind == "Secret" else None
         if kind != "Secret":
-            text = f'Invalid value: "{kind}": the sandbox binds tokens to Secrets only'
-            raise invalid(*_REQUEST, [("spec.boundObjectRef.kind", "FieldValueInvalid", text)])
+            group, _, version = str(reference.get("apiVersion") or "").rpartition("/")
+            raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
         if found is None:
             raise not_found("", "secrets", name)
         if reference.get("uid") not in (None, "", found["metadata"]["uid"]):
@@ -85,12 +85,12 @@ class TokenIssuer:
         return jwt.encode(header, claims, self._keys[0], algorithms=["RS256"]), expires
 
     def verify(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token of ours for the API server itself; ``None`` when it is none."""
+        """The claims of a token of ours that has not expired; ``None`` when it is none."""
         try:
             claims = jwt.decode(token, KeySet(list(self._keys)), algorithms=["RS256"]).claims
         except (JoseError, ValueError):
             return None
-        if self.issuer not in claims["aud"] or claims["exp"] <= self._clock.wall().timestamp():
+        if claims["exp"] <= self._clock.wall().timestamp():
             return None
         return dict(claims)
 

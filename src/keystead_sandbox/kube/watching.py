@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import events, selectors, tables
-from keystead_sandbox.kube.errors import ApiError, bad_request, expired
+from keystead_sandbox.kube import listing, selectors
+from keystead_sandbox.kube.errors import bad_request, expired
 from keystead_sandbox.kube.kinds import Kind
+from keystead_sandbox.kube.listing import Form
 from keystead_sandbox.kube.log import Change
 from keystead_sandbox.kube.store import Store
 
@@ -37,15 +38,13 @@ class Scope:
 class Watch:
     """One client's watch on one resource."""
 
-    def __init__(
-        self, store: Store, scope: Scope, query: Mapping[str, str], clock: Clock, *, as_table: str = ""
-    ) -> None:
+    def __init__(self, store: Store, scope: Scope, query: Mapping[str, str], clock: Clock, *, form: Form) -> None:
         self._store = store
         self._log = store.log(scope.resource)
         self._scope = scope
         self._kind = scope.kind
         self._clock = clock
-        self._as_table = as_table
+        self._form = form
         self._bookmarks = query.get("allowWatchBookmarks") in _TRUE
         self._initial = query.get("sendInitialEvents") in _TRUE
         self._seconds = _seconds(query.get("timeoutSeconds", ""))
@@ -53,21 +52,11 @@ class Watch:
         self._by_label = selectors.labels(query.get("labelSelector", ""))
         self._by_field = selectors.fields(query.get("fieldSelector", ""), scope.kind)
         asked = query.get("resourceVersion", "")
-        if asked and not asked.isdigit():
-            raise bad_request(f'resourceVersion: Invalid value: "{asked}": must be a number')
-        if self._initial and query.get("resourceVersionMatch") != "NotOlderThan":
-            raise ApiError(
-                422,
-                "Invalid",
-                'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires '
-                "setting resourceVersionMatch to NotOlderThan",
-            )
+        listing.check_watch(query)
         self._everything = asked in ("", "0") or self._initial
-        self._version = store.version if self._everything else int(asked)
-        if int(asked or 0) > store.version:
-            raise _too_large(int(asked), store.version)
-        if self._log.since(self._version) is None:
-            raise expired(self._version, store.version)
+        if query.get("sendInitialEvents") == "false":
+            self._everything = False
+        self._version = store.version if self._everything or not int(asked or 0) else int(asked)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Newline-ended JSON events."""
@@ -123,13 +112,17 @@ class Watch:
         namespace = self._scope.namespace
         if namespace and change.item["metadata"].get("namespace") != namespace:
             return b""
-        if self._plain and not self._as_table:
+        if self._plain and self._form.plain:
             return self._shared(change)
         now = self._matches(change.item) and change.type != "DELETED"
         before = change.before is not None and self._matches(change.before)
         if not now and not before:
             return b""
         type_ = "DELETED" if not now else "MODIFIED" if before else "ADDED"
+        if type_ == "DELETED" and change.before is not None:  # as it was when the watch last saw it
+            version = change.item["metadata"]["resourceVersion"]
+            last = {**change.before, "metadata": {**change.before["metadata"], "resourceVersion": version}}
+            return self._line(type_, last)
         return self._line(type_, change.item)
 
     def _shared(self, change: Change) -> bytes:
@@ -139,19 +132,14 @@ class Watch:
         return line
 
     def _line(self, type_: str, item: dict[str, Any]) -> bytes:
-        shown: Any = events.shown(self._kind, item)
-        if self._as_table:
-            version = item["metadata"]["resourceVersion"]
-            shown = tables.table(self._kind, [item], self._clock.wall(), version=version, include=self._as_table)
+        shown = self._form.one(self._kind, item, self._clock.wall())
         return msgspec.json.encode({"type": type_, "object": shown}) + b"\n"
 
     def _bookmark(self, version: int, *, initial: bool = False) -> bytes:
-        metadata: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(version)}
         if initial:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-        item = {"apiVersion": self._kind.api_version, "kind": self._kind.kind, "metadata": metadata}
-        if self._as_table:
-            item = {"apiVersion": "meta.k8s.io/v1", "kind": "Table", "metadata": metadata, "rows": []}
+        item = self._form.bookmark(self._kind, metadata)
         return msgspec.json.encode({"type": "BOOKMARK", "object": item}) + b"\n"
 
 
@@ -160,10 +148,3 @@ def _seconds(text: str) -> float:
         return float(text or 0) or _LONGEST
     except ValueError:
         raise bad_request(f'timeoutSeconds: Invalid value: "{text}": must be a number') from None
-
-
-def _too_large(asked: int, version: int) -> ApiError:
-    """As the real server's watch cache refuses a version that it has not seen (apiserver's storage errors)."""
-    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-    text = f"Too large resource version: {asked}, current: {version}"
-    return ApiError(504, "Timeout", text, details={"causes": causes, "retryAfterSeconds": 1})
