@@ -41,7 +41,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Kubernetes API in a process of its own, with our kinds, for a developer and a reviewer."""
     folder = tmp_path_factory.mktemp("kube")
     path = folder / "kubeconfig"
-    command = [str(BIN / "keystead-sandbox"), "kube", "--kubeconfig", str(path), "--user", "dev", "--user", "reviewer"]
+    command = [str(BIN / "keystead-sandbox"), "kube", "--kubeconfig", str(path), "--user", "dev:system:masters", "--user", "reviewer:system:masters"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own executable
         deadline = time.monotonic() + 30
         while not path.exists():
@@ -227,5 +227,5 @@ def test_both_names_lead_to_the_same_commands(name: str) -> None:
     shown = subprocess.run([str(BIN / name), "--help"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - our own executable
 
     named = {str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands}
-    assert named == {"run", "sync", "sandbox", "requests", "approve", "deny", "crds"}
+    assert named == {"run", "sync", "sandbox", "requests", "approve", "deny", "crds", "rbac"}
     assert [each for each in named if each not in shown.stdout] == []

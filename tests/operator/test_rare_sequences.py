@@ -250,7 +250,7 @@ async def test_when_somebody_deletes_the_lease_there_are_never_two_leaders() -> 
         await world.pass_time(10)
         leaders = []
 
-        world.delete("leases", "keystead-operator", "default")
+        world.delete("leases", "keystead-operator", world.settings.lease_namespace)
         for _ in range(120):
             await world.pass_time(0.5)
             leaders.append(sum(operator.lease.held for operator in world.built))
@@ -263,12 +263,12 @@ async def test_a_leader_that_sees_another_in_its_place_steps_down_at_once() -> N
     async with World() as world:
         operator = world.start(instance="first")
         await world.pass_time(10)
-        lease = world.object("leases", "keystead-operator", "default") or {}
+        lease = world.object("leases", "keystead-operator", world.settings.lease_namespace) or {}
         world.put(
             {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
-                "metadata": {"name": "keystead-operator", "namespace": "default"},
+                "metadata": {"name": "keystead-operator", "namespace": world.settings.lease_namespace},
                 "spec": {**lease["spec"], "holderIdentity": "second"},
             }
         )

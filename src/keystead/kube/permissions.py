@@ -93,7 +93,7 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         ),
         Rule("", ("serviceaccounts",), ("list", "watch"), "whose annotations name which identity", names=watched),
         Rule("", ("serviceaccounts",), ("create",), "the account of a claim; creation cannot be limited by name"),
-        Rule("", ("serviceaccounts",), ("patch",), "annotate it once its trust is proven", names=names),
+        Rule("", ("serviceaccounts",), ("get", "patch"), "annotate exactly it once its trust is proven", names=names),
         Rule("", ("serviceaccounts/token",), ("create",), "prove the trust by an exchange", names=names),
         Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),

@@ -126,6 +126,13 @@ class ClusterWriter:
             await self._api.apply(_account(step.namespace, step.name), body, manager=OURS)
         except FieldConflict as error:
             raise _conflict(Reason.SERVICE_ACCOUNT_CONFLICT, f"ServiceAccount {step.name}", error) from error
+        except Refused as error:
+            # The API server says 422 for a UID that is not the object's; whether that was it, only a look tells.
+            found = await self._api.get(_account(step.namespace, step.name))
+            if found is not None and found["metadata"]["uid"] == metadata["uid"]:
+                raise
+            text = f"ServiceAccount {step.namespace}/{step.name} is another one by now"
+            raise Retryable(Reason.KUBERNETES_CONFLICT, text) from error
 
     async def _account_uid(self, step: AnnotateServiceAccount) -> str:
         """Of the account in exactly this namespace: read before the namespace is seen to be still the same."""
