@@ -41,7 +41,16 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Kubernetes API in a process of its own, with our kinds, for a developer and a reviewer."""
     folder = tmp_path_factory.mktemp("kube")
     path = folder / "kubeconfig"
-    command = [str(BIN / "keystead-sandbox"), "kube", "--kubeconfig", str(path), "--user", "dev:system:masters", "--user", "reviewer:system:masters"]
+    command = [
+        str(BIN / "keystead-sandbox"),
+        "kube",
+        "--kubeconfig",
+        str(path),
+        "--user",
+        "dev:system:masters",
+        "--user",
+        "reviewer:system:masters",
+    ]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own executable
         deadline = time.monotonic() + 30
         while not path.exists():
