@@ -37,7 +37,9 @@ Laps = dict[str, dict[str, float]]
 def _once(script: str, objects: int) -> Laps:
     """One run against a fresh server."""
     server = subprocess.Popen(  # noqa: S603 - our own interpreter and files
-        [sys.executable, BENCH / "apiserver.py", str(PORT), str(objects)], stdout=subprocess.PIPE, text=True
+        [sys.executable, BENCH / "contenders" / "apiserver.py", str(PORT), str(objects)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         if server.stdout is None or server.stdout.readline() != "ready\n":

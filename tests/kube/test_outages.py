@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from keystead.kube.permissions import LEASE, NAMESPACE
 from keystead_sandbox.faults import Effect, Fault
 from kube.scripted import answer
 from world import Trap, World
 
-pytestmark = pytest.mark.looptime
-LEASE = "keystead-operator"
+pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 
 
 class Weather(Trap):
@@ -115,14 +115,14 @@ async def test_a_stolen_lease_stops_the_work_until_it_is_free_again() -> None:
     async with world:
         operator = world.start(trap=weather)
         await world.until(lambda: world.ready("first"))
-        held = world.object("leases", LEASE, "default")
+        held = world.object("leases", LEASE, NAMESPACE)
         assert held is not None
         thief = {**held["spec"], "holderIdentity": "thief", "leaseDurationSeconds": 60}
         world.put(
             {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
-                "metadata": {"name": LEASE, "namespace": "default"},
+                "metadata": {"name": LEASE, "namespace": NAMESPACE},
                 "spec": thief,
             },
             manager="thief",
@@ -176,7 +176,7 @@ async def test_an_operator_that_is_told_to_stop_ends_what_it_began() -> None:
         (ledger,) = world.objects("federations")
         federated = world.condition("federations", ledger["metadata"]["name"], "Federated")
         assert federated[0] == "True"
-        lease = world.object("leases", LEASE, "default")
+        lease = world.object("leases", LEASE, NAMESPACE)
         assert lease is not None
         assert lease["spec"]["holderIdentity"] == ""
         _each_once(world)
@@ -193,6 +193,6 @@ async def test_a_standby_that_is_told_to_stop_ends_at_once() -> None:
         await world.stop()
 
         assert asyncio.get_running_loop().time() - before < 1
-        lease = world.object("leases", LEASE, "default")
+        lease = world.object("leases", LEASE, NAMESPACE)
         assert lease is not None
         assert lease["spec"]["holderIdentity"] == "first"

@@ -1,6 +1,6 @@
 """A read-only API server that costs the clients' machine as little as it can: every object is serialised once.
 
-``python bench/apiserver.py PORT OBJECTS``: namespaces, service accounts and claims, OBJECTS of each. It serves discovery,
+``python bench/contenders/apiserver.py PORT OBJECTS``: namespaces, service accounts and claims, OBJECTS of each. It serves discovery,
 lists (pages), watches (streamed lists, bookmarks, resume by version) and metadata alone; ``POST /burst`` changes 10,000
 objects, a third of each kind, as fast as its clients take them. Writes are counted and answered with what is stored.
 """
