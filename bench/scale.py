@@ -48,9 +48,7 @@ _SLOTS = 17  # used on each identity
 
 
 def _identity(number: int) -> IdentityId:
-    return IdentityId.parse(
-        f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/identity-{number:03}"
-    )
+    return IdentityId.parse(f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/identity-{number:03}")
 
 
 class Scale:
@@ -100,7 +98,9 @@ class Scale:
         for each in self.federations:
             held[each.identity].append(each.credential)
         states = {
-            each: IdentityState(each, f"client-{each.name}", f"principal-{each.name}", "tenant", tuple(sorted(has)), NOW)
+            each: IdentityState(
+                each, f"client-{each.name}", f"principal-{each.name}", "tenant", tuple(sorted(has)), NOW
+            )
             for each, has in held.items()
         }
         served = {each.namespace: states[each.identity].client_id for each in self.federations}
@@ -176,14 +176,18 @@ def main() -> None:
     lines = [
         f"# Planning a grant with {count} claims",
         "",
-        f"Processor time of `make_plan` alone, {options.repeat} times on fresh snapshots, over "
-        f"{count // _SLOTS + 1} identities; the bar is {BAR:.0f} ms. Python {platform.python_version()}, "
-        f"{len(os.sched_getaffinity(0))} cores. `python bench/scale.py`",
+        (
+            f"Processor time of `make_plan` alone, {options.repeat} times on fresh snapshots, over "
+            f"{count // _SLOTS + 1} identities; the bar is {BAR:.0f} ms. Python {platform.python_version()}, "
+            f"{len(os.sched_getaffinity(0))} cores. `python bench/scale.py`"
+        ),
         "",
         "| state of the world | steps planned | median, ms | best, ms |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {name} | {row['steps']:.0f} | {row['median']:.0f} | {row['best']:.0f} |" for name, row in rows.items()]
+    lines += [
+        f"| {name} | {row['steps']:.0f} | {row['median']:.0f} | {row['best']:.0f} |" for name, row in rows.items()
+    ]
     text = "\n".join(lines) + "\n"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)

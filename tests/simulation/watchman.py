@@ -5,6 +5,7 @@ How long that may take is said where it is allowed for.
 """
 
 import base64
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -271,7 +272,7 @@ class Watchman:
         )
         since = self._written.get(entry["metadata"]["name"], 0.0) if entry is not None else 0.0
         proofs = [ok for at, ok in self._proofs[place.number, subject, client] if at >= since]
-        if not any(one and two for one, two in zip(proofs, proofs[1:], strict=False)):
+        if not any(one and two for one, two in itertools.pairwise(proofs)):
             self.fail(place, "annotation", f"{namespace}/{account} is annotated without a proven exchange")
 
     def _check_forgotten(self, place: Place, name: str) -> None:

@@ -100,10 +100,10 @@ class Line:
     def trouble(self, method: str, path: str) -> Trouble | None:
         now = asyncio.get_running_loop().time()
         for each in self.troubles:
-            if now < each.until and re.search(each.method, method) and re.search(each.path, path):
-                if self.chance.random() < each.share:
-                    self.hits += 1
-                    return each
+            means = now < each.until and re.search(each.method, method) and re.search(each.path, path)
+            if means and self.chance.random() < each.share:
+                self.hits += 1
+                return each
         return None
 
     def cut(self) -> None:
