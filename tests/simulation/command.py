@@ -44,7 +44,7 @@ def main() -> int:
         _explain(outcome)
     steps, faults, kills = totals
     breaks = sum(len(each.breaks) for each in broken)
-    print(
+    print(  # noqa: T201 - a command
         f"seeds {count}, steps {steps}, faults injected {faults}, kills {kills}, invariant breaks {breaks} "
         f"(in {len(broken)} seeds; {time.monotonic() - began:.0f} s)"
     )
@@ -73,8 +73,8 @@ def _explain(outcome: Outcome) -> None:
     if not outcome.digest:
         return
     _say(f"shrinking seed {outcome.seed} ...")
-    print(tell(*shrink(write_story(outcome.seed), outcome)))
+    print(tell(*shrink(write_story(outcome.seed), outcome)))  # noqa: T201 - a command
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command

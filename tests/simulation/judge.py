@@ -74,9 +74,11 @@ class Judge:
                 no = oracle.forbids(stage, place, identity, held)
                 if no is not None and not self._held_back(place, held.name, no):
                     found.append(f"leak: {held.name} stands on {identity.name} although {no.reason}")
-        for entry in place.objects("federations"):
-            if entry["metadata"].get("deletionTimestamp") and not self._observes(place, entry["spec"]["grantName"]):
-                found.append(f"ledger: {entry['metadata']['name']} is still being deleted")
+        found += [
+            f"ledger: {entry['metadata']['name']} is still being deleted"
+            for entry in place.objects("federations")
+            if entry["metadata"].get("deletionTimestamp") and not self._observes(place, entry["spec"]["grantName"])
+        ]
         for claim in place.objects("vaultclaims"):
             wrong = self._claim(place, claim)
             if wrong:

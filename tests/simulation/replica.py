@@ -61,7 +61,7 @@ class Replica:
         self._wanted = True
         self.process = Process(f"{place.letter}-{self.number}-{self._starts}")
         self._known[self.process.name] = self
-        chance = random.Random(f"{setup.seed}/{self.process.name}")
+        chance = random.Random(f"{setup.seed}/{self.process.name}")  # noqa: S311 - a seed makes it repeat
         self.line = line = Line(self.process, self._guard, chance, place.troubles, self.lag)
         self._stop = asyncio.Event()
         seams = Seams(

@@ -2,33 +2,32 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeAlias
 
 from simulation.run import Outcome, play
-from simulation.story import Event, Story
+from simulation.story import Story
 
 _MOST_PLAYS = 150
 
 
-def shrink(story: Story, broken: Outcome, told: Callable[[str], None] = lambda _: None) -> tuple[Story, Outcome]:
+Plays: TypeAlias = Callable[[Story], Outcome]
+
+
+def shrink(story: Story, broken: Outcome, plays: Plays = play) -> tuple[Story, Outcome]:
     """A smaller story, and how it ends; the one given when nothing can be left out."""
-    plays, size = 0, max(1, len(story.events) // 2)
-    while size and plays < _MOST_PLAYS:
+    tries, size = 0, max(1, len(story.events) // 2)
+    while size and tries < _MOST_PLAYS:
         start = 0
-        while start < len(story.events) and plays < _MOST_PLAYS:
+        while start < len(story.events) and tries < _MOST_PLAYS:
             fewer = (*story.events[:start], *story.events[start + size :])
-            plays += 1
-            outcome = _again(story, fewer)
-            if outcome is not None and outcome.rules & broken.rules:
+            tries += 1
+            outcome = plays(dataclasses.replace(story, events=fewer))
+            if outcome.rules & broken.rules:
                 story, broken = dataclasses.replace(story, events=fewer), outcome
-                told(f"{len(story.events)} events are enough")
             else:
                 start += size
         size //= 2
     return story, broken
-
-
-def _again(story: Story, events: tuple[Event, ...]) -> Outcome | None:
-    return play(dataclasses.replace(story, events=events)) if events else None
 
 
 def tell(story: Story, outcome: Outcome) -> str:
@@ -38,8 +37,8 @@ def tell(story: Story, outcome: Outcome) -> str:
         f"{each.name} ({each.foreign} foreign, subscription {each.subscription})" for each in setup.members
     )
     lines = [
-        f"seed {setup.seed}: {setup.clusters} cluster(s) of {setup.replicas} replica(s), lease {setup.lease:g} s, "
-        f"drift {setup.drift:g} s, heartbeat {setup.heartbeat:g} s, watch lag {setup.lag:g} s",
+        f"seed {setup.seed}: {setup.clusters} cluster(s) of {setup.replicas} replica(s), lease {setup.lease:g} s",
+        f"  drift {setup.drift:g} s, heartbeat {setup.heartbeat:g} s, watch lag {setup.lag:g} s",
         f"  clocks are off by {', '.join(f'{each:.0f} s' for each in setup.skews)}",
         f"  identities: {pool}",
         *(f"  {event.tell()}" for event in story.events),

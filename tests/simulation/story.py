@@ -105,8 +105,8 @@ _PEOPLE = {
     "delete_foreign": 3,
     "delete_ours": 3,
     "change_ours": 1,
-    "delete_identity": 1,
-    "restore_identity": 2,
+    "delete_identity": 2,
+    "restore_identity": 4,
     "take_roles": 1,
 }
 _WEATHER = {
@@ -131,10 +131,10 @@ def write_story(seed: int) -> Story:
 class _Author:
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.chance = random.Random(f"story/{seed}")
+        self.chance = random.Random(f"story/{seed}")  # noqa: S311 - a seed makes it repeat
         chance = self.chance
-        self.clusters = 2 if chance.random() < 0.2 else 1
-        self.replicas = 2 if chance.random() < 0.35 else 1
+        self.clusters = 2 if chance.random() < 0.25 else 1
+        self.replicas = 2 if chance.random() < 0.45 else 1
         count = chance.choice((1, 2, 2, 3, 4))
         tight = chance.random() < 0.45
         self.members = tuple(
@@ -212,7 +212,7 @@ class _Author:
         chance = self.chance
         mood = chance.choice((0.0, 0.3, 0.5, 0.8))
         events = []
-        for _ in range(chance.randint(6, 30)):
+        for _ in range(chance.choice((8, 16, 30, 50))):
             at = round(chance.uniform(1.0, LENGTH), 2)
             place = chance.randrange(self.clusters)
             table = _WEATHER if chance.random() < mood else _PEOPLE

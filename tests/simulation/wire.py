@@ -100,8 +100,8 @@ class Line:
     def trouble(self, method: str, path: str) -> Trouble | None:
         now = asyncio.get_running_loop().time()
         for each in self.troubles:
-            meant = now < each.until and re.search(each.method, method) and re.search(each.path, path)
-            if meant and self.chance.random() < each.share:
+            means = now < each.until and re.search(each.method, method) and re.search(each.path, path)
+            if means and self.chance.random() < each.share:
                 self.hits += 1
                 return each
         return None

@@ -30,11 +30,11 @@ from keystead.plan.steps import (
 )
 from keystead.plan.stores import Standing, judge_account, judge_store
 from keystead.plan.validation import Validated
-from keystead.plan.verification import Proofs
+from keystead.plan.verification import Proof, Proofs
 
 
 class Progress(NamedTuple):
-    """How far a claim is, what remains, and what stops it. A tuple: three are made for every claim of ten thousand."""
+    """How far a claim is, what remains, and what stops it. A tuple, since one is made for each of ten thousand claims."""
 
     steps: tuple[Step, ...] = ()
     federation: Federation | None = None
@@ -58,13 +58,26 @@ class Progress(NamedTuple):
 
 def standing(snapshot: Snapshot, holdings: Holdings, proofs: Proofs, federation: Federation) -> Progress:
     """How far a claim is whose way nobody plans on (frozen, held back): it keeps what it has."""
+    federated, verified = _stands(snapshot, holdings, proofs.of(federation), federation)
+    return Progress(federation=federation, federated=federated, verified=verified)
+
+
+def _stands(snapshot: Snapshot, holdings: Holdings, proof: Proof, federation: Federation) -> tuple[bool, bool]:
+    """Whether Azure has the credential, and whether it is proven."""
     held, state = holdings.of(federation), snapshot.identities.get(federation.identity)
     if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
-        return Progress(federation=federation)
-    proof = proofs.of(federation)
+        return False, False
     federated = held is Holding.PRESENT or (held is Holding.UNKNOWN and proof.federated_since is not None)
-    verified = federated and proof.verified_at is not None
-    return Progress(federation=federation, federated=federated, verified=verified)
+    return federated, federated and proof.verified_at is not None
+
+
+class _Finish(NamedTuple):
+    """How account and store stand."""
+
+    annotated: bool = False
+    store: Reason | None = None
+    conflict: Reason | None = None
+    message: str = ""
 
 
 class Granting:
@@ -80,29 +93,39 @@ class Granting:
     def onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
         """The rest of the way on this identity."""
         snapshot, key = self._snapshot, admission.claim.key
-        progress = standing(snapshot, self._holdings, self._proofs, federation)
+        proof = self._proofs.of(federation)
+        federated, verified = _stands(snapshot, self._holdings, proof, federation)
         state = snapshot.identities.get(federation.identity) or IdentityState(federation.identity)
-        if not progress.federated:
+        if not federated:
             stop = self._stop(federation, state)
             if stop is not None:
-                return progress._replace(waiting=stop[0], message=stop[1])
+                return Progress(federation=federation, waiting=stop[0], message=stop[1])
         steps: list[Step] = [RecordFederation(key, federation)] if new else []
-        if not progress.federated:
+        if not federated:
             steps.append(_write(key, federation))
-        due = self._proofs.of(federation).due
-        if not progress.verified or due <= snapshot.now:
-            steps += self._prove(admission, federation, state, due)
+        if not verified or proof.due <= snapshot.now:
+            steps += self._prove(admission, federation, state, proof.due)
         elif (federation.namespace, federation.service_account_name) not in snapshot.service_accounts:
             steps.append(_ensure(admission, federation))
-        if not state.client_id:
-            return self._remaining(progress, steps, due, key)
-        return self._remaining(self._finish(admission, progress, federation, state, steps), steps, due, key)
+        finish = self._finish(admission, federation, state, steps, verified=verified) if state.client_id else _Finish()
+        failure = self._failure(steps, key) if steps else None
+        return Progress(
+            steps=resume(steps, failure, snapshot.now) if steps else (),
+            federation=federation,
+            conflict=finish.conflict,
+            conflict_message=finish.message,
+            failure=failure,
+            federated=federated,
+            verified=verified,
+            annotated=finish.annotated,
+            store=finish.store,
+            wake=proof.due if federated else None,
+        )
 
-    def _remaining(self, progress: Progress, steps: list[Step], due: datetime.datetime, unit: str) -> Progress:
+    def _failure(self, steps: list[Step], unit: str) -> Failure | None:
+        """What stopped a step that still remains."""
         failure = self._snapshot.failures.get(unit)
-        pending = failure if any(type(step).__name__ == failure.step for step in steps if failure) else None
-        left = resume(steps, pending, self._snapshot.now) if steps else ()
-        return progress._replace(steps=left, failure=pending, wake=due if progress.federated else None)
+        return failure if failure is not None and any(type(step).__name__ == failure.step for step in steps) else None
 
     def _stop(self, federation: Federation, state: IdentityState) -> tuple[Reason, str] | None:
         """Why the credential cannot be written now."""
@@ -136,11 +159,12 @@ class Granting:
     def _finish(
         self,
         admission: Admission,
-        progress: Progress,
         federation: Federation,
         state: IdentityState,
         steps: list[Step],
-    ) -> Progress:
+        *,
+        verified: bool,
+    ) -> _Finish:
         """Annotation, store and nudges, as far as they are missing, onto *steps*."""
         snapshot, grant = self._snapshot, self._valid.grant
         place = (federation.namespace, federation.service_account_name)
@@ -148,10 +172,10 @@ class Granting:
         existing: Store | None = snapshot.stores.get((federation.namespace, admission.store))
         account = judge_account(found, state.client_id, state.tenant_id)
         store = judge_store(existing, self._vault, place[1], grant.template.store_controller)
-        conflict = next((each for each in (account, store) if each.conflict is not None), None)
         annotated = not account.apply and account.conflict is None
-        if conflict is not None:
-            return progress._replace(conflict=conflict.conflict, conflict_message=conflict.message, annotated=annotated)
+        conflict = account if account.conflict is not None else store
+        if conflict.conflict is not None:
+            return _Finish(annotated, None, conflict.conflict, conflict.message)
         claim = admission.claim
         if account.apply:
             named = (claim.name, claim.uid)
@@ -170,10 +194,10 @@ class Granting:
         if store.apply:
             steps.append(self._apply(admission, federation, store))
         touched = account.apply or store.apply
-        says = None if touched or not progress.verified else _engine_says(existing)
+        says = None if touched or not verified else _engine_says(existing)
         if touched or says is not None:
             steps += self._nudges(admission, existing, touched=account.apply, applied=store.apply, says=says)
-        return progress._replace(annotated=annotated, store=says)
+        return _Finish(annotated, says)
 
     def _apply(self, admission: Admission, federation: Federation, store: Standing) -> ApplyStore:
         claim, template = admission.claim, self._valid.grant.template
@@ -196,16 +220,19 @@ class Granting:
         self, admission: Admission, existing: Store | None, *, touched: bool, applied: bool, says: Reason | None
     ) -> list[Step]:
         """Once each: what the claim already says about its store tells whether that was done."""
-        claim, place = admission.claim, (admission.claim.key, admission.claim.namespace, admission.store)
+        claim = admission.claim
+        if says is not None:
+            carried = find(claim.conditions, ConditionType.STORE_READY)
+            if carried is not None and carried.reason == says:
+                return []
+        place = (claim.key, claim.namespace, admission.store)
         if touched or applied:
             nudged: list[Step] = [NudgeStore(*place)] if existing is not None and not applied else []
             return [*nudged, NudgeExternalSecrets(*place)]
-        carried = find(claim.conditions, ConditionType.STORE_READY)
-        told = carried.reason if carried is not None else None
-        if says is Reason.STORE_NOT_READY and told != says:
+        if says is Reason.STORE_NOT_READY:
             return [NudgeStore(*place)]
         # ExternalSecrets that failed before the store worked wait minutes by their own back-off.
-        if says is Reason.STORE_READY and told != says:
+        if says is Reason.STORE_READY:
             return [NudgeExternalSecrets(*place)]
         return []
 

@@ -5,6 +5,7 @@ documentation, workload identity federation considerations). A name that is held
 audience is not ours to change or to delete, whatever the ledger says.
 """
 
+import functools
 from collections.abc import Iterable
 from enum import Enum, auto
 
@@ -30,19 +31,17 @@ class Holdings:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._by_name: dict[str, dict[str, Credential]] = {}
-        self._by_subject: dict[str, list[tuple[IdentityId, Credential]]] = {}
-        self.ledger: set[tuple[str, str]] = {
-            (each.identity.key, each.credential.name.lower()) for each in _entries(snapshot)
-        }
-        """Identity and name of every credential that any ledger entry records."""
+        self._snapshot = snapshot
         self._answers: dict[str, Holding] = {}
         for identity, state in sorted(snapshot.identities.items()):
             if not state.known:
                 continue
             self._by_name[identity.key] = {held.name.lower(): held for held in state.credentials}
-            for held in state.credentials:
-                if held.issuer == snapshot.cluster.issuer:
-                    self._by_subject.setdefault(held.subject, []).append((identity, held))
+
+    @functools.cached_property
+    def ledger(self) -> set[tuple[str, str]]:
+        """Identity and name of every credential that any ledger entry records."""
+        return {(each.identity.key, each.credential.name.lower()) for each in _entries(self._snapshot)}
 
     def of(self, federation: Federation) -> Holding:
         """How Azure stands to this entry, by the last list and the writes confirmed since."""
@@ -63,11 +62,18 @@ class Holdings:
 
     def unledgered(self, subject: str) -> list[tuple[IdentityId, Credential]]:
         """Credentials of this cluster's issuer for *subject* that no ledger entry records."""
-        return [
-            (identity, held)
-            for identity, held in self._by_subject.get(subject, ())
-            if (identity.key, held.name.lower()) not in self.ledger
-        ]
+        return self._strangers.get(subject, [])
+
+    @functools.cached_property
+    def _strangers(self) -> dict[str, list[tuple[IdentityId, Credential]]]:
+        """By subject."""
+        found: dict[str, list[tuple[IdentityId, Credential]]] = {}
+        for identity, state in sorted(self._snapshot.identities.items()):
+            for held in state.credentials if state.known else ():
+                known = held.issuer != self._snapshot.cluster.issuer or (identity.key, held.name.lower()) in self.ledger
+                if not known:
+                    found.setdefault(held.subject, []).append((identity, held))
+        return found
 
 
 def _entries(snapshot: Snapshot) -> Iterable[Federation]:

@@ -8,6 +8,7 @@
 """
 
 import datetime
+import functools
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -44,23 +45,23 @@ class Pool:
     """Heap: when the member of this index could write one more."""
     placed: Counter[int] = field(default_factory=Counter)
 
-    @property
+    @functools.cached_property
     def free(self) -> int:
         """Slots free before this plan places anything."""
         return sum(each.room for each in self.occupancy.values())
 
-    @property
+    @functools.cached_property
     def unread(self) -> bool:
         """Some identity was not listed yet, so nobody knows whether there is room."""
         return any(not state.known and state.problem is None for state in self.states.values())
 
-    @property
+    @functools.cached_property
     def broken(self) -> tuple[int, IdentityState] | None:
         """The first member that cannot be used, and its index in the grant."""
         found = ((index, self.states[each.identity]) for index, each in enumerate(self.members))
         return next(((index, state) for index, state in found if state.problem is not None), None)
 
-    @property
+    @functools.cached_property
     def tenants(self) -> set[str]:
         return {state.tenant_id for state in self.states.values() if state.tenant_id}
 

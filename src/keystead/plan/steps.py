@@ -7,7 +7,7 @@ the next pass plans the rest from what is then true.
 
 import datetime
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from keystead.model.conditions import ConditionDraft
 from keystead.model.credentials import Credential
@@ -215,9 +215,8 @@ class Held:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimVerdict:
-    """What to tell the tenant about one claim."""
+class ClaimVerdict(NamedTuple):
+    """What to tell the tenant about one claim. A tuple, since one is made for each of ten thousand claims."""
 
     claim_key: str
     claim_uid: str
@@ -230,9 +229,8 @@ class ClaimVerdict:
     identity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FederationVerdict:
-    """What to record about one ledger entry."""
+class FederationVerdict(NamedTuple):
+    """What to record about one ledger entry. A tuple, as above."""
 
     name: str
     conditions: tuple[ConditionDraft, ...]

@@ -32,9 +32,10 @@ def sweep(
     for identity in sorted(member.identity for member in valid.pool):
         state = snapshot.identities.get(identity)
         for held in sorted(state.credentials) if state is not None and state.known else ():
-            seen = snapshot.orphan_sightings.get((identity, held), 0)
+            if snapshot.orphan_sightings.get((identity, held), 0) < _SIGHTINGS:
+                continue
             known = (identity.key, held.name.lower()) in holdings.ledger or held.name in snapshot.in_flight
-            if seen >= _SIGHTINGS and not known and _abandoned(snapshot, held, allowed):
+            if not known and _abandoned(snapshot, held, allowed):
                 steps.append(SweepCredential(f"sweep/{identity.key}/{held.name}", identity, held))
     if len(steps) > snapshot.limits.sweep_limit and grant.confirmed_generation != grant.generation:
         return (), tuple(Held(step, Reason.AWAITING_CONFIRMATION) for step in steps)

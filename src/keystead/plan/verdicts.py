@@ -38,6 +38,7 @@ _STORES = {
     reason: draft(_C.STORE_READY, _F if reason is Reason.STORE_NOT_READY else _T, reason)
     for reason in (Reason.STORE_APPLIED, Reason.STORE_READY, Reason.STORE_NOT_READY)
 }
+_STORE_READY = _STORES[Reason.STORE_READY]
 _AZURE_STEPS = (RecordFederation.__name__, WriteCredential.__name__)
 _PROOF_STEPS = (EnsureServiceAccount.__name__, Verify.__name__)
 
@@ -52,6 +53,7 @@ class ClaimVerdicts:
         self._proofs = proofs
         self._vault = str(valid.vault) if valid is not None else ""
         self._trusted: dict[IdentityId, ConditionDraft] = {}
+        self._allowed: dict[str, ConditionDraft] = {}
         self._frozen = grant is not None and valid is None
         self._observing = observing
 
@@ -61,8 +63,11 @@ class ClaimVerdicts:
         recorded = federation is not None and bool(federation.uid)
         state = self._snapshot.identities.get(federation.identity) if federation is not None and recorded else None
         served = progress if federation is not None else None
-        parts = [self._accepted(admission, served), self._approved(admission, served)]
-        parts += self._azure(admission, progress)
+        parts = [
+            self._accepted(admission, served),
+            self._approved(admission, served),
+            *self._azure(admission, progress),
+        ]
         parts.append(self._ready(parts, progress))
         return ClaimVerdict(
             claim_key=admission.claim.key,
@@ -83,7 +88,12 @@ class ClaimVerdicts:
         if not admission.allowed and served is not None and not self._frozen:
             text = f"{admission.message} {CATALOGUE[Reason.AWAITING_CONFIRMATION].tenant}"
             return draft(_C.ACCEPTED, _F, admission.reason, text)
-        return draft(_C.ACCEPTED, _T if admission.allowed else _F, admission.reason, admission.message)
+        if not admission.allowed:
+            return draft(_C.ACCEPTED, _F, admission.reason, admission.message)
+        said = self._allowed.get(admission.message)
+        if said is None:
+            said = self._allowed[admission.message] = draft(_C.ACCEPTED, _T, admission.reason, admission.message)
+        return said
 
     def _approved(self, admission: Admission, served: Progress | None) -> ConditionDraft:
         if self._frozen and served is not None and admission.review is not None and not admission.review.passed:
@@ -140,7 +150,7 @@ class ClaimVerdicts:
         if progress.conflict is not None:
             return draft(_C.STORE_READY, _F, progress.conflict, progress.conflict_message)
         if progress.store is not None:
-            return _STORES[progress.store]
+            return _STORE_READY if progress.store is Reason.STORE_READY else _STORES[progress.store]
         if failure is not None and failure.step not in (*_AZURE_STEPS, *_PROOF_STEPS):
             return draft(_C.STORE_READY, _F, failure.reason, _told(failure.reason, failure.message))
         kept = _kept(admission.claim, _C.STORE_READY)
@@ -152,12 +162,16 @@ class ClaimVerdicts:
         return draft(_C.STORE_READY, _U, verified.reason, "Follows once the token exchange is proven.")
 
     def _ready(self, parts: Sequence[ConditionDraft], progress: Progress | None) -> ConditionDraft:
-        first = next((part for part in parts if part.status is _F), None)
         # A conflict that somebody has to solve says more than a step that is on its way.
         if progress is not None and progress.conflict is not None:
-            first = draft(_C.READY, _F, progress.conflict, progress.conflict_message)
-        first = first or next((part for part in parts if part.status is _U), None)
-        return _READY if first is None else draft(_C.READY, _F, first.reason, first.message)
+            return draft(_C.READY, _F, progress.conflict, progress.conflict_message)
+        unknown: ConditionDraft | None = None
+        for part in parts:
+            if part.status is _F:
+                return draft(_C.READY, _F, part.reason, part.message)
+            if part.status is _U:
+                unknown = unknown or part
+        return _READY if unknown is None else draft(_C.READY, _F, unknown.reason, unknown.message)
 
 
 def orphan_claim_verdict(claim: Claim) -> ClaimVerdict:
