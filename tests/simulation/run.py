@@ -190,9 +190,13 @@ class _Play:
         journals = [self.stage.journal, *(place.journal for place in self.stage.places)]
         digest = hashlib.sha256()
         for journal in journals:
-            for entry in journal.entries():
-                line = (entry.at, entry.service, entry.method, entry.path, entry.status, entry.code, entry.caller)
-                digest.update(repr(line).encode())
+            # Sorted: in which order the watches of a process end that goes is the only thing left to chance (asyncio's
+            # task groups are sets).
+            for line in sorted(
+                repr((entry.at, entry.service, entry.method, entry.path, entry.status, entry.code, entry.caller))
+                for entry in journal.entries()
+            ):
+                digest.update(line.encode())
         counts = dict(self.stage.counts)
         hits = sum(1 for entry in self.stage.journal.entries() if "fault" in entry.detail)
         hits += sum(line.hits for replica in self.replicas for line in replica.lines)
