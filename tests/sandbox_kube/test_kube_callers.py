@@ -86,6 +86,16 @@ async def test_published_keys_are_public_and_outlive_a_rotation(api: Api) -> Non
     )
 
 
+async def test_a_key_that_is_retired_is_published_no_more_and_its_tokens_are_nobodys(api: Api) -> None:
+    old = (await _token(api))["status"]["token"]
+    api.cluster.tokens.rotate()
+    assert (await api.send("GET", "/api", token=old)).status_code == 200
+    api.cluster.tokens.retire()
+
+    assert len((await api.ask("GET", "/openid/v1/jwks", token=""))["keys"]) == 1
+    assert (await api.send("GET", "/api", token=old)).status_code == 401
+
+
 @pytest.mark.parametrize("seconds", [599, 0, -1, 2**32 + 1, "long"])
 async def test_lives_of_tokens_have_bounds(api: Api, seconds: Any) -> None:
     answer = await api.ask("POST", f"{SA}/default/token", {"spec": {"expirationSeconds": seconds}}, expect=422)

@@ -213,3 +213,19 @@ def test_a_signal_ends_it_at_once_and_well_even_while_watched(served: Served, nu
         assert json.loads(first)["object"]["metadata"]["name"] == "default"
         assert served.stop(number) == 0
     assert not os.path.exists(f"/proc/{served.process.pid}")  # noqa: PTH110 - a process, not a path of ours
+
+
+def test_signals_rotate_the_issuers_keys_and_withdraw_the_old_ones(served: Served) -> None:
+    def keys() -> list[str]:
+        return [each["kid"] for each in json.loads(served.run("get", "--raw", "/openid/v1/jwks"))["keys"]]
+
+    first = keys()
+    served.process.send_signal(signal.SIGHUP)
+    while len(both := keys()) == 1:
+        continue
+    assert set(first) < set(both)
+    served.process.send_signal(signal.SIGUSR1)
+    while len(left := keys()) > 1:
+        continue
+
+    assert set(left) == set(both) - set(first)

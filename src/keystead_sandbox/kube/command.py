@@ -33,7 +33,10 @@ def kube(
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every request here, as JSON lines.")] = None,
 ) -> None:
-    """Serve a Kubernetes API with RBAC and admission policies; the first context, admin, may do everything."""
+    """Serve a Kubernetes API with RBAC and admission policies; the first context, admin, may do everything.
+
+    SIGHUP makes a new key sign tokens from then on, and leaves the old ones published; SIGUSR1 withdraws the old ones.
+    """
     sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
     asyncio.run(_serve(kubeconfig, port, clock_rate, user or [], journal))
 
@@ -50,6 +53,9 @@ async def _serve(kubeconfig: Path, port: int, rate: float, named: list[str], log
     server = Server(app, port=port, tls=server_context(*authority.issue(("127.0.0.1", "localhost"))))
     address = f"https://127.0.0.1:{await server.start()}"
     app.cluster = Cluster(clock, journal, issuer=address, users=users, ca_pem=authority.ca_pem.decode())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, app.cluster.tokens.rotate)
+    loop.add_signal_handler(signal.SIGUSR1, app.cluster.tokens.retire)
     _publish(kubeconfig, _config(address, authority.ca_pem, users))
     sys.stdout.write(f"keystead-sandbox kube: {address}, KUBECONFIG={kubeconfig}\n")
     sys.stdout.flush()

@@ -28,6 +28,10 @@ class TokenIssuer:
         """Sign with a new key from now on."""
         self._keys.insert(0, _new_key())
 
+    def retire(self) -> None:
+        """Publish and accept the newest key alone: tokens of older ones are tokens of nobody from now on."""
+        del self._keys[1:]
+
     @property
     def _keys(self) -> list[RSAKey]:
         """Newest first. The first is made when it is needed: many clusters of tests never sign anything."""
