@@ -76,6 +76,8 @@ class InformerMachine(RuleBasedStateMachine):
 
     @rule(quiet=st.booleans())
     def go_quiet(self, quiet: bool) -> None:
+        if self.server.quiet and not quiet:
+            self.server.hang_up()  # what a dead connection lost cannot be followed by more on the same connection
         self.server.quiet = quiet
 
     @rule(faults=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
