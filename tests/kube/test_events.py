@@ -29,7 +29,9 @@ class Stage:
     def __init__(self) -> None:
         clock = VirtualClock(EPOCH)
         self.journal = Journal(clock)
-        self.cluster = Cluster(clock, self.journal, issuer="https://k", users={"operator": User("operator", ("system:masters",))})
+        self.cluster = Cluster(
+            clock, self.journal, issuer="https://k", users={"operator": User("operator", ("system:masters",))}
+        )
 
     def recorder(self) -> Recorder:
         api = Api(

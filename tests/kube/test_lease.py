@@ -96,7 +96,9 @@ def _user() -> Any:
 @asynccontextmanager
 async def _election(*names: str) -> AsyncIterator[tuple[Cluster, list[Candidate]]]:
     clock = VirtualClock(EPOCH)
-    cluster = Cluster(clock, None, issuer="https://kubernetes.sandbox", users={"operator": User("operator", ("system:masters",))})
+    cluster = Cluster(
+        clock, None, issuer="https://kubernetes.sandbox", users={"operator": User("operator", ("system:masters",))}
+    )
     candidates = [Candidate(cluster, name) for name in names]
     watch = asyncio.create_task(_never_two(candidates))
     try:
