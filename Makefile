@@ -56,6 +56,7 @@ format: $(DEV) ## format the code
 
 .PHONY: bench
 bench: $(DEV) ## measure; tables and plots go to docs/benchmarks
+	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@for each in bench/*.py; do PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python "$$each"; done
 
 .PHONY: generate
@@ -69,6 +70,8 @@ lock: $(DEV) ## pin all dependencies anew, with hashes
 		pyproject.toml requirements/build.in -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
 		pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
+		pyproject.toml requirements/build.in --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## remove the environment and all caches
