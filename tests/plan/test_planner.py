@@ -20,6 +20,8 @@ from keystead.model.records import (
     Store,
 )
 from keystead.plan import verification
+from keystead.plan.naming import credential_name
+from keystead.plan.planner import make_plan
 from keystead.plan.snapshot import Lane
 from keystead.plan.steps import (
     AnnotateServiceAccount,
@@ -36,7 +38,20 @@ from keystead.plan.steps import (
     WriteCredential,
 )
 from keystead.plan.verdicts import orphan_claim_verdict
-from plan.worlds import NOW, SECOND, TENANT, VAULT, World, a_grant, foreign, identity_id, is_true, kinds, subject
+from plan.worlds import (
+    CLUSTER,
+    NOW,
+    SECOND,
+    TENANT,
+    VAULT,
+    World,
+    a_grant,
+    foreign,
+    identity_id,
+    is_true,
+    kinds,
+    subject,
+)
 
 MINUTE = datetime.timedelta(minutes=1)
 
@@ -927,3 +942,19 @@ def test_an_adopted_credential_is_revoked_under_its_own_name() -> None:
 
     assert kept == []
     assert world.credentials() == []
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["another identity has room", "there is no other"])
+def test_a_claim_is_not_placed_where_its_name_is_somebody_elses(elsewhere: bool) -> None:
+    world = World(grant=a_grant(identities=("one", "two") if elsewhere else ("one",)))
+    world.namespace("web")
+    world.claim("web")
+    one = identity_id("one")
+    name = credential_name(CLUSTER, world.namespaces["web"].uid, "web", "keystead", one)
+    world.list_identity(one, foreign(name, "by-hand"))
+
+    plan = make_plan(world.snapshot())
+
+    written = [step.identity for step in plan.steps if isinstance(step, WriteCredential)]
+    assert written == ([identity_id("two")] if elsewhere else [])
+    assert elsewhere or plan.claims[0].conditions[-1].reason is Reason.TUPLE_TAKEN

@@ -14,7 +14,7 @@ from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Granting, Progress, taken
-from keystead.plan.holdings import Holdings
+from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.naming import credential_name
 from keystead.plan.pool import Pool, usable
 from keystead.plan.snapshot import Snapshot
@@ -74,10 +74,16 @@ class Placement:
         obstacle = taken(self._holdings, admission.subject)
         if obstacle is not None:
             return Progress(waiting=obstacle[0], message=obstacle[1])
-        identity = self._pool.place()
+        entries: dict[IdentityId, Federation] = {}
+
+        def held_by_another(identity: IdentityId) -> bool:
+            entries[identity] = self._entry(admission, identity)
+            return self._holdings.of(entries[identity]) is Holding.DIFFERENT
+
+        identity = self._pool.place(held_by_another)
         if identity is None:
             return self._no_room()
-        return self._granting.onward(admission, self._entry(admission, identity), new=True)
+        return self._granting.onward(admission, entries[identity], new=True)
 
     def _no_room(self) -> Progress:
         if self._pool.unread:

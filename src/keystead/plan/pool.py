@@ -4,6 +4,7 @@
 - New ones go to the identity that can write soonest among those with room, ties by their order in the grant; this
   balances load and yields the shortest schedule.
 - A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
+- Nothing is placed where something else goes by the name that ours would have, while there is another place.
 - Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody.
 """
 
@@ -11,7 +12,7 @@ import datetime
 import functools
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from keystead.model.credentials import IdentityState, room
@@ -65,12 +66,23 @@ class Pool:
     def tenants(self) -> set[str]:
         return {state.tenant_id for state in self.states.values() if state.tenant_id}
 
-    def place(self) -> IdentityId | None:
-        """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read."""
+    def place(self, barred: Callable[[IdentityId], bool] = lambda _: False) -> IdentityId | None:
+        """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read.
+
+        Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why.
+        """
         # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.
         if not self.line or self.unread:
             return None
+        passed = []
+        while self.line and barred(self.members[self.line[0][1]].identity):
+            passed.append(heapq.heappop(self.line))
+        if not self.line:
+            self.line += passed  # sorted, as they were popped, and so a heap
+            return self.members[passed[0][1]].identity
         when, index = heapq.heappop(self.line)
+        for each in passed:
+            heapq.heappush(self.line, each)
         identity = self.members[index].identity
         self.placed[index] += 1
         if self.placed[index] < self.occupancy[identity].room:
