@@ -276,3 +276,16 @@ async def test_a_leader_that_sees_another_in_its_place_steps_down_at_once() -> N
         await world.pass_time(4.5)
 
         assert not operator.lease.held
+
+
+async def test_an_identity_that_is_missing_is_asked_for_ever_more_rarely() -> None:
+    async with World(drift_interval=600.0) as world:
+        await _working(world)
+        world.azure.remove_identity(next(iter(world.azure.identities.values())))
+        await world.until(lambda: world.claim("shop")[1] == "IdentityNotFound", seconds=700)
+        await world.pass_time(1200)
+        before = len(world.entries("arm"))
+
+        await world.pass_time(3600)
+
+        assert len(world.entries("arm")) - before <= 2 * 3600 / 600 + 2

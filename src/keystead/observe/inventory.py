@@ -45,6 +45,8 @@ class _Watched:
     earliest: float = float("-inf")
     reading: asyncio.Task[None] | None = None
     corrections: int = 0
+    refusals: int = 0
+    """In a row."""
     sightings: dict[Credential, int] = field(default_factory=dict)
 
 
@@ -181,14 +183,19 @@ class Inventory:
             problem_detail="",
             full=False,
         )
+        watched.refusals = 0
         watched.sightings = {each: watched.sightings.get(each, 0) + 1 for each in credentials}
         watched.due = self._clock.monotonic() + self._paces.drift
 
     def _failed(self, identity: IdentityId, watched: _Watched, error: KeysteadError) -> None:
-        if not isinstance(error, Refused):
+        refused = isinstance(error, Refused)
+        if not refused:
             self.reachable = False
         after = getattr(error, "after", None)
-        watched.due = self._clock.monotonic() + (after if after is not None else self._paces.retry)
+        # What needs a change by somebody is asked ever more rarely, down to the drift interval.
+        wait = min(self._paces.drift, self._paces.retry * 2.0**watched.refusals) if refused else self._paces.retry
+        watched.refusals = min(watched.refusals + 1, 20) if refused else 0
+        watched.due = self._clock.monotonic() + (after if after is not None else wait)
         if error.reason is Reason.IDENTITY_NOT_FOUND:
             watched.state = IdentityState(identity)  # nothing that was known of it is so any more
         watched.state = dataclasses.replace(watched.state, problem=error.reason, problem_detail=str(error))
