@@ -101,7 +101,8 @@ class _Exchange:
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
-            self.head.set_result((message["status"], list(message["headers"])))
+            if not self.head.done():  # else its client has given up, and nobody reads the answer
+                self.head.set_result((message["status"], list(message["headers"])))
         elif message.get("body"):
             self.pieces.put_nowait(message["body"])
 
