@@ -94,3 +94,16 @@ def paged(call: Call, page: Page) -> Response:
             f"&$skiptoken={quote(rules.skip_token(following))}&maxresults={size}"
         )
     return answer({"value": items, "nextLink": link})
+
+
+Names: TypeAlias = Callable[[str, int], tuple[Sequence[str], str]]
+
+
+def listed(call: Call, names: Names, item: Callable[[str], dict[str, object] | None]) -> Response:
+    """A page of *names*, each as *item* shows it; what it does not show leaves the page shorter."""
+
+    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
+        found, following = names(after, size)
+        return [shown for name in found if (shown := item(name)) is not None], following
+
+    return paged(call, page)

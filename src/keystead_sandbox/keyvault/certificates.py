@@ -8,6 +8,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from keystead_sandbox.keyvault import access, backups, certificate_policies, errors, keys, material, rules, secrets
 from keystead_sandbox.keyvault import x509_making as making
-from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, paged
+from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, listed
 from keystead_sandbox.keyvault.state import Shelf, new_version
 from keystead_sandbox.resources import CertificateVersion, SecretVersion, Vault
 from keystead_sandbox.world import World
@@ -193,23 +194,21 @@ async def _list(call: Call) -> Response:
     certificates = shelf(call.world, call.vault)
     pending = call.request.query_params.get("includePending", "").lower() == "true"
 
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = certificates.names(after, size)
-        newest = {name: _newest(certificates.live[name]) for name in names}
-        return [_item(call, name, held) for name, held in newest.items() if held.chain or pending], following
+    def item(name: str) -> dict[str, object] | None:
+        held = _newest(certificates.live[name])
+        return _item(call, name, held) if held.chain or pending else None
 
-    return paged(call, page)
+    return listed(call, certificates.names, item)
 
 
 async def _versions(call: Call) -> Response:
     certificates = shelf(call.world, call.vault)
 
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = certificates.version_names(call.name, after, size)
-        found = [certificates.find(call.name, name) for name in names]
-        return [_item(call, call.name, held, f"/{held.version}") for held in found if held.chain], following
+    def item(version: str) -> dict[str, object] | None:
+        held = certificates.find(call.name, version)
+        return _item(call, call.name, held, f"/{held.version}") if held.chain else None
 
-    return paged(call, page)
+    return listed(call, partial(certificates.version_names, call.name), item)
 
 
 async def _get_deleted(call: Call) -> Response:
@@ -218,18 +217,14 @@ async def _get_deleted(call: Call) -> Response:
 
 async def _list_deleted(call: Call) -> Response:
     certificates = shelf(call.world, call.vault)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = certificates.gone_names(after, size)
-        return [
-            {
-                **certificates.deletion(name, call.base),
-                **_item(call, name, _newest(certificates.gone(name).versions)),
-            }
-            for name in names
-        ], following
-
-    return paged(call, page)
+    return listed(
+        call,
+        certificates.gone_names,
+        lambda name: {
+            **certificates.deletion(name, call.base),
+            **_item(call, name, _newest(certificates.gone(name).versions)),
+        },
+    )
 
 
 async def _recover(call: Call) -> Response:

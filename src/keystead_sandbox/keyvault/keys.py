@@ -7,11 +7,13 @@
 - A rotation policy is kept and followed by a rotation that is asked for; nothing rotates by itself here.
 """
 
+from functools import partial
+
 import msgspec
 from starlette.responses import Response
 
 from keystead_sandbox.keyvault import access, backups, errors, key_bodies, material, rules
-from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, paged
+from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, listed
 from keystead_sandbox.keyvault.state import Shelf, new_version
 from keystead_sandbox.resources import KeyVersion, Vault
 from keystead_sandbox.world import World
@@ -150,22 +152,16 @@ async def _delete(call: Call) -> Response:
 
 async def _list(call: Call) -> Response:
     keys = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = keys.names(after, size)
-        return [_item(call, name, keys.live[name][-1]) for name in names], following
-
-    return paged(call, page)
+    return listed(call, keys.names, lambda name: _item(call, name, keys.live[name][-1]))
 
 
 async def _versions(call: Call) -> Response:
     keys = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = keys.version_names(call.name, after, size)
-        return [_item(call, call.name, keys.find(call.name, each), f"/{each}") for each in names], following
-
-    return paged(call, page)
+    return listed(
+        call,
+        partial(keys.version_names, call.name),
+        lambda version: _item(call, call.name, keys.find(call.name, version), f"/{version}"),
+    )
 
 
 async def _get_deleted(call: Call) -> Response:
@@ -174,14 +170,11 @@ async def _get_deleted(call: Call) -> Response:
 
 async def _list_deleted(call: Call) -> Response:
     keys = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = keys.gone_names(after, size)
-        return [
-            {**keys.deletion(name, call.base), **_item(call, name, keys.gone(name).versions[-1])} for name in names
-        ], following
-
-    return paged(call, page)
+    return listed(
+        call,
+        keys.gone_names,
+        lambda name: {**keys.deletion(name, call.base), **_item(call, name, keys.gone(name).versions[-1])},
+    )
 
 
 async def _recover(call: Call) -> Response:

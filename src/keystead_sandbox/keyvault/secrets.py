@@ -6,10 +6,12 @@
 - The secret of a certificate says so (``managed``, ``kid``) and is changed by the certificate alone.
 """
 
+from functools import partial
+
 from starlette.responses import Response
 
 from keystead_sandbox.keyvault import access, backups, errors, rules
-from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, paged
+from keystead_sandbox.keyvault.call import Call, Cost, Row, answer, listed
 from keystead_sandbox.keyvault.state import Shelf
 from keystead_sandbox.resources import SecretVersion, Vault
 from keystead_sandbox.world import World
@@ -91,22 +93,16 @@ async def _delete(call: Call) -> Response:
 
 async def _list(call: Call) -> Response:
     secrets = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = secrets.names(after, size)
-        return [_item(call, name, secrets.live[name][-1]) for name in names], following
-
-    return paged(call, page)
+    return listed(call, secrets.names, lambda name: _item(call, name, secrets.live[name][-1]))
 
 
 async def _versions(call: Call) -> Response:
     secrets = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = secrets.version_names(call.name, after, size)
-        return [_bundle(call, call.name, secrets.find(call.name, name), value=False) for name in names], following
-
-    return paged(call, page)
+    return listed(
+        call,
+        partial(secrets.version_names, call.name),
+        lambda version: _bundle(call, call.name, secrets.find(call.name, version), value=False),
+    )
 
 
 async def _get_deleted(call: Call) -> Response:
@@ -115,16 +111,11 @@ async def _get_deleted(call: Call) -> Response:
 
 async def _list_deleted(call: Call) -> Response:
     secrets = _shelf(call)
-
-    def page(after: str, size: int) -> tuple[list[dict[str, object]], str]:
-        names, following = secrets.gone_names(after, size)
-        items = [
-            {**secrets.deletion(name, call.base), **_item(call, name, secrets.gone(name).versions[-1])}
-            for name in names
-        ]
-        return items, following
-
-    return paged(call, page)
+    return listed(
+        call,
+        secrets.gone_names,
+        lambda name: {**secrets.deletion(name, call.base), **_item(call, name, secrets.gone(name).versions[-1])},
+    )
 
 
 async def _recover(call: Call) -> Response:
