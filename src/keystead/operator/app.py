@@ -91,8 +91,8 @@ class Operator:
             identity=self._instance,
             times=LeaseTimes(duration=settings.lease_duration),
         )
-        leading = self.api.only_while(lambda: self.lease.held)
-        self._status = StatusWriter(leading, self._clock, instance=self._instance)
+        self._writes = self.api.only_while(lambda: self.lease.held)
+        self._status = StatusWriter(self._writes, self._clock, instance=self._instance)
         self.caches: ClusterCaches | None = None
         self.inventory: Inventory | None = None
         self.lanes: Lanes | None = None
@@ -188,7 +188,7 @@ class Operator:
 
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
-        writer = ClusterWriter(self.api.only_while(lambda: self.lease.held), clock)
+        writer = ClusterWriter(self._writes, clock)
         status = self._status
 
         def requeue(name: str) -> None:
