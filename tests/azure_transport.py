@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AsyncHttpResponse, AsyncHttpTransport
@@ -11,11 +12,8 @@ from starlette.types import ASGIApp, Message
 from yarl import URL
 
 
-class ASGIAzureTransport(AsyncHttpTransport[Any, Any]):
-    """Answers every request from *app*; a scripted reset is an answer that never came."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+class InProcessTransport(AsyncHttpTransport[Any, Any]):
+    """A transport that has nothing to open or close; who inherits says how a request is answered."""
 
     async def open(self) -> None:
         return
@@ -29,9 +27,16 @@ class ASGIAzureTransport(AsyncHttpTransport[Any, Any]):
     async def __aexit__(self, *exc: object) -> None:
         return
 
+
+class ASGIAzureTransport(InProcessTransport):
+    """Answers every request from *app*; a scripted reset is an answer that never came."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
     async def send(self, request: Any, **kwargs: Any) -> Any:
         url = URL(request.url, encoded=True)
-        body = _content(request)
+        body = content_of(request)
         status, headers, parts = 0, [], []
 
         async def receive() -> Message:
@@ -53,16 +58,15 @@ class ASGIAzureTransport(AsyncHttpTransport[Any, Any]):
             raise ServiceRequestError(str(error), error=error) from error
         except OSError as error:
             raise ServiceResponseError(str(error), error=error) from error
-        return _Response(request, status, headers, b"".join(parts))
+        return AzureResponse(request, status, headers, b"".join(parts))
 
 
-def _content(request: Any) -> bytes:
+def content_of(request: Any) -> bytes:
+    """The body that the pipeline would send."""
     data = getattr(request, "content", None)
     if data is None:
         data = getattr(request, "data", None)
     if isinstance(data, dict):
-        from urllib.parse import urlencode
-
         return urlencode(data).encode()
     return data.encode() if isinstance(data, str) else bytes(data or b"")
 
@@ -88,7 +92,7 @@ def _scope(request: Any, url: URL, body: bytes) -> dict[str, Any]:
     }
 
 
-class _Response(AsyncHttpResponse):
+class AzureResponse(AsyncHttpResponse):
     """As much of azure-core's response as its pipelines read."""
 
     def __init__(self, request: Any, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:

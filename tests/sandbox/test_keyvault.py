@@ -4,17 +4,15 @@ import asyncio
 import json
 import re
 
-import httpx2
 import pytest
 
 from keystead_sandbox.resources import Rules
 from sandbox import entra_keyvault_fixtures
-from sandbox.entra_keyvault_fixtures import EPOCH, PLANTED, Cloud, at_the_start
+from sandbox.entra_keyvault_fixtures import PLANTED, Cloud, at_the_start
+from sandbox.keyvault_fixtures import BASE, NOW, ask, refusal
 
 cloud = entra_keyvault_fixtures.cloud
 pytestmark = pytest.mark.looptime
-BASE = "https://payments-kv.vault.azure.net"
-NOW = int(EPOCH.timestamp())
 
 
 @pytest.fixture
@@ -22,27 +20,6 @@ async def officer(cloud: Cloud) -> Cloud:
     with at_the_start():
         cloud.world.assign_role(cloud.identity.principal_id, "Key Vault Secrets Officer", cloud.vault.resource_id)
     return cloud
-
-
-async def ask(
-    cloud: Cloud,
-    method: str,
-    path: str,
-    *,
-    body: object = None,
-    version: str | None = "7.4",
-    headers: dict[str, str] | None = None,
-    query: dict[str, str] | None = None,
-) -> httpx2.Response:
-    params = {**({"api-version": version} if version is not None else {}), **(query or {})}
-    content = None if body is None else json.dumps(body)
-    sent = cloud.bearer() if headers is None else headers
-    return await cloud.keyvault.request(method, path, params=params, content=content, headers=sent)
-
-
-def refusal(response: httpx2.Response) -> tuple[int, str, str]:
-    error = response.json()["error"]
-    return response.status_code, error["code"], error.get("innererror", {}).get("code", "")
 
 
 # The challenge ---------------------------------------------------------------------------------------------------

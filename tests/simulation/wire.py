@@ -10,16 +10,15 @@ import random
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import httpx2
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-from azure.core.pipeline.transport import AsyncHttpTransport
 from starlette.types import ASGIApp, Message
 from yarl import URL
 
-from azure_transport import _Response as AzureResponse
+from azure_transport import AzureResponse, InProcessTransport, content_of
 from simulation.loop import Process, outside
 
 Headers = list[tuple[bytes, bytes]]
@@ -283,28 +282,16 @@ class KubeTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(status, headers=answered, content=body, request=request)
 
 
-class AzureTransport(AsyncHttpTransport[Any, Any]):
+class AzureTransport(InProcessTransport):
     """Of one process, to Azure."""
 
     def __init__(self, line: Line, app: ASGIApp) -> None:
         self._line = line
         self._app = app
 
-    async def open(self) -> None:
-        return
-
-    async def close(self) -> None:
-        return
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        return
-
     async def send(self, request: Any, **kwargs: Any) -> Any:
         line, loop, url = self._line, asyncio.get_running_loop(), URL(request.url, encoded=True)
-        body, host = _content(request), url.host or ""
+        body, host = content_of(request), url.host or ""
         asked = Asked(line.process, "azure", request.method, host, url.path, dict(url.query), body, loop.time())
         headers = {name.lower(): str(value) for name, value in request.headers.items()}
         headers |= {"host": host, "content-length": str(len(body))}
@@ -346,15 +333,6 @@ def _scope(method: str, host: str, path: str, query: bytes, headers: Headers) ->
         "server": (host, 443),
         "state": {},
     }
-
-
-def _content(request: Any) -> bytes:
-    data = getattr(request, "content", None)
-    if data is None:
-        data = getattr(request, "data", None)
-    if isinstance(data, dict):
-        return urlencode(data).encode()
-    return data.encode() if isinstance(data, str) else bytes(data or b"")
 
 
 def _status(code: int) -> bytes:
