@@ -172,7 +172,7 @@ def test_without_go_it_says_what_to_install_or_to_name(machine: Machine) -> None
 
     refused = machine.run()
 
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert refused.stdout == ""
     assert f"Install Go {assets.wanted_go(assets.module_folder())} or newer" in refused.stderr
     assert "KUBEBUILDER_ASSETS" in refused.stderr
@@ -184,7 +184,7 @@ def test_a_go_that_is_too_old_is_named_with_its_version(machine: Machine) -> Non
 
     refused = machine.run()
 
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "or newer is needed" in refused.stderr
     assert "go1.19.8" in refused.stderr
     assert machine.kept() == []
@@ -195,7 +195,7 @@ def test_without_the_modules_it_says_that_the_proxy_did_not_give_them(machine: M
 
     refused = machine.run()
 
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "Go module proxy" in refused.stderr
     assert "GOPROXY=off" in refused.stderr
     assert machine.kept() == []

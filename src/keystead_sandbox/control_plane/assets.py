@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keystead_sandbox.control_plane.build import Builder, Go, NotBuilt, find_go
+from keystead_sandbox.control_plane.build import Builder, Go, NotBuilt, NotHere, find_go
 
 PROGRAMS: Mapping[str, str] = {
     "etcd": "go.etcd.io/etcd/server/v3",
@@ -37,7 +37,11 @@ Say = Callable[[str], None]
 
 
 class NoControlPlane(RuntimeError):
-    """No control plane can be had on this machine; the text says what is missing and what to do."""
+    """No control plane could be had; the text says what is missing and what to do."""
+
+
+class NothingToBuildWith(NoControlPlane):
+    """There is none on this machine, nor what a build needs: no Go that is new enough, or no modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ async def find_or_build(environment: Mapping[str, str], say: Say) -> Assets:
     if found is not None:
         return found
     if go is None:
-        raise NoControlPlane(
+        raise NothingToBuildWith(
             f"no control plane is in {cache}, and there is no Go on PATH to build one. Install Go "
             f"{wanted_go(module)} or newer. {_ELSEWHERE}"
         )
@@ -160,6 +164,8 @@ async def _build(cache: Path, module: Path, go: Go, environment: Mapping[str, st
             await Builder(go, module, environment, say).build(
                 PROGRAMS, folder, go=wanted_go(module), kubernetes=version
             )
+        except NotHere as error:
+            raise NothingToBuildWith(f"{error} {_ELSEWHERE}") from error
         except NotBuilt as error:
             raise NoControlPlane(f"{error} {_ELSEWHERE}") from error
         return Assets(_keep(folder, cache / _key(module, go.version)))

@@ -28,6 +28,10 @@ class NotBuilt(RuntimeError):
     """A step failed; the text says what is missing."""
 
 
+class NotHere(NotBuilt):
+    """This machine lacks what a build needs: nothing of ours is broken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Go:
     """The ``go`` command, and the version that it has by itself, such as ``go1.26.8``."""
@@ -86,7 +90,7 @@ class Builder:
             return
         step = self._step("env", "GOVERSION")
         if await step.run() != 0:
-            raise NotBuilt(
+            raise NotHere(
                 f"Go {wanted} or newer is needed; {self.go.path} is {self.go.version} and can fetch no newer one:\n"
                 f"{step.last_words()}\nInstall a newer Go."
             )
@@ -96,7 +100,7 @@ class Builder:
         self.say("fetching what it is built from, where that is not here yet")
         step = self._step("list", *_COMMON, "-deps", "-f", "{{.ImportPath}}", *packages)
         if await step.run() != 0:
-            raise NotBuilt(
+            raise NotHere(
                 f"the modules could not be had from the Go module proxy:\n{step.last_words()}\n"
                 "Let GOPROXY name one that this machine reaches."
             )

@@ -15,11 +15,12 @@ from typing import Annotated
 import typer
 
 from keystead_sandbox import kubeconfig as files
-from keystead_sandbox.control_plane.assets import NoControlPlane, find, find_or_build
+from keystead_sandbox.control_plane.assets import NoControlPlane, NothingToBuildWith, find, find_or_build
 from keystead_sandbox.control_plane.cluster import ADMIN, ControlPlane, User, running
 from keystead_sandbox.processes import PartFailed
 
 _NAME = "keystead-sandbox control-plane"
+_ABSENT = 3  # the exit code that tells "none on this machine" from "broken"
 
 
 def control_plane(
@@ -41,12 +42,15 @@ def control_plane(
         bool, typer.Option("--no-build", help="Only look whether the programs are there: exit code 3 when not.")
     ] = False,
 ) -> None:
-    """Find etcd, kube-apiserver and kube-controller-manager, or build them once; print their folder."""
+    """Find etcd, kube-apiserver and kube-controller-manager, or build them once; print their folder.
+
+    Exit code 3: there is none here, nor what a build needs (Go and the modules); 1: something failed.
+    """
     try:
         code = asyncio.run(_run(kubeconfig, logs, user or [], no_build=no_build, until_eof=until_eof))
     except (NoControlPlane, PartFailed) as error:
         _say(str(error))
-        raise typer.Exit(1) from None
+        raise typer.Exit(_ABSENT if isinstance(error, NothingToBuildWith) else 1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(code)
@@ -58,7 +62,7 @@ async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, 
         found = find(environment)
         if found is None:
             _say("no control plane is here yet: `make control-plane` builds one")
-            return 3
+            return _ABSENT
         sys.stdout.write(f"{found.folder}\n")
         return 0
     assets = await find_or_build(environment, _say)
