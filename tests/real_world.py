@@ -48,6 +48,7 @@ _NAMESPACED = {
     "externalsecrets": _ESO,
     "roles": _RBAC,
     "rolebindings": _RBAC,
+    "leases": "/apis/coordination.k8s.io/v1",
 }
 _CLUSTER = {
     "namespaces": "/api/v1",
@@ -72,9 +73,10 @@ class Session:
             while self.http.get(folder(plural)).status_code != httpx2.codes.OK:
                 time.sleep(_LOOK)  # a kind is accepted before it is served
 
-    def put(self, item: dict[str, Any], *, manager: str) -> dict[str, Any]:
+    def put(self, item: dict[str, Any], *, manager: str, sub: str = "") -> dict[str, Any]:
         metadata = item["metadata"]
         path = f"{folder(item['kind'].lower() + 's', metadata.get('namespace', ''))}/{metadata['name']}"
+        path += f"/{sub}" if sub else ""
         headers = {"Content-Type": "application/apply-patch+yaml"}
         answer = self.http.patch(path, params={"fieldManager": manager, "force": "true"}, json=item, headers=headers)
         return checked(answer)
@@ -196,8 +198,8 @@ class RealWorld(World):
 
     # Changing ----------------------------------------------------------------------------------------------------
 
-    def put(self, item: dict[str, Any], *, manager: str = "people") -> dict[str, Any]:
-        return self._session.put(item, manager=manager)
+    def put(self, item: dict[str, Any], *, manager: str = "people", sub: str = "") -> dict[str, Any]:
+        return self._session.put(item, manager=manager, sub=sub)
 
     def namespace(
         self, name: str, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None

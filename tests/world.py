@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 import keystead_sandbox.kube
 from azure_transport import ASGIAzureTransport
+from keystead.kube.client import Api
 from keystead.kube.crd import crds
 from keystead.kube.informer import Patience
 from keystead.kube.permissions import NAMESPACE, OPERATOR
@@ -170,8 +171,8 @@ class World:
 
     # Changing ----------------------------------------------------------------------------------------------------
 
-    def put(self, item: dict[str, Any], *, manager: str = "people") -> dict[str, Any]:
-        """Apply an object as somebody else than the operator."""
+    def put(self, item: dict[str, Any], *, manager: str = "people", sub: str = "") -> dict[str, Any]:
+        """Apply an object, or a subresource of it, as an admin."""
         kind = self._kind(item["apiVersion"], item["kind"])
         metadata = item["metadata"]
         stored, _ = self.cluster.rest.apply(
@@ -181,7 +182,7 @@ class World:
             item,
             manager=manager,
             force=True,
-            sub="",
+            sub=sub,
             dry=False,
             warnings=[],
         )
@@ -286,6 +287,11 @@ class World:
         trap.sprung = task.cancel
         self.operators.append((task, stop, trap))
         return operator
+
+    def api(self) -> Api:
+        """A client of the API server, with the operator's rights."""
+        config, transport = self._kubernetes(Trap())
+        return Api(config, transport=transport)
 
     async def stop(self, index: int = -1) -> None:
         """Stop an operator cleanly; one that was killed is only waited for."""

@@ -4,6 +4,7 @@ UIDs and resource versions are numbered as they first appear, so equality betwee
 ages, tokens and generated names become words. Column descriptions are prose, and are left out.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,8 @@ class Likeness:
                 value = sorted(value, key=_order)
             if key == "resources" and all(isinstance(each, dict) for each in value):
                 value = sorted(value, key=lambda each: each.get("name", ""))  # discovery has no order either
+            if key in ("resourceRules", "nonResourceRules"):
+                value = sorted(value, key=_by_content)  # roles are visited in no order
             if key == "cells":
                 return ["<age>" if isinstance(each, str) and _AGE.match(each) else self.of(each) for each in value]
             return [self.of(each, key) for each in value]
@@ -76,6 +79,10 @@ class Likeness:
 
     def _version(self, value: str) -> str:
         return self._versions.setdefault(value, f"rv-{len(self._versions) + 1}")
+
+
+def _by_content(entry: Any) -> str:
+    return json.dumps(entry, sort_keys=True)
 
 
 def _order(entry: Any) -> list[str]:

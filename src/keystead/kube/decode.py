@@ -94,6 +94,7 @@ def namespace(item: Given) -> records.Namespace:
         },
         terminating=meta.deletion_timestamp is not None,
         terminating_since=meta.deletion_timestamp,
+        created_at=meta.creation_timestamp,
     )
 
 

@@ -120,6 +120,7 @@ class Namespace:
     annotations: Mapping[str, str] = field(default_factory=dict)
     terminating: bool = False
     terminating_since: datetime.datetime | None = None
+    created_at: datetime.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from keystead.model.clock import Clock
-from keystead.model.ids import IdentityId
-from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, ServiceAccount, Store
+from keystead.model.ids import IdentityId, NamespaceUid
+from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, Namespace, ServiceAccount, Store
 from keystead.observe.inventory import Inventory
 from keystead.observe.ports import Caches
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
@@ -36,14 +36,21 @@ class Observer:
         self._clock = clock
         self._cluster = cluster
         self._limits = limits
-        self._deletions: dict[tuple[str, str], tuple[int, datetime.datetime]] = {}
+        self._deletions: dict[tuple[str, NamespaceUid], tuple[int, datetime.datetime]] = {}
 
     def claim_deleted(self, claim: Claim) -> None:
-        """An automatic claim went although its namespace stayed: somebody deleted it."""
+        """An automatic claim went although its namespace stayed: somebody deleted it.
+
+        Each kind is watched for itself, so the namespace may be ahead (made anew already) or behind (its end not seen
+        yet): a claim older than the namespace was another's, and what is counted is the namespace's by its UID.
+        """
         namespace = self._caches.namespaces().get(claim.namespace)
-        if claim.automatic and namespace is not None and not namespace.terminating:
-            key = (claim.grant_name, claim.namespace)
-            self._deletions[key] = (self._deletions.get(key, (0, None))[0] + 1, self._clock.now())
+        if not claim.automatic or namespace is None or namespace.terminating:
+            return
+        if claim.created_at and namespace.created_at and claim.created_at < namespace.created_at:
+            return
+        key = (claim.grant_name, namespace.uid)
+        self._deletions[key] = (self._deletions.get(key, (0, None))[0] + 1, self._clock.now())
 
     def snapshot(self, name: str) -> Snapshot | None:
         """``None`` when there is no such grant, and nothing that it left behind."""
@@ -83,10 +90,20 @@ class Observer:
                 each.name: self._memory.exchanges[each.name] for each in mine if each.name in self._memory.exchanges
             },
             failures=self._failures(claims, mine),
-            claim_deletions={place: count for (owner, place), count in self._deletions.items() if owner == name},
+            claim_deletions=self._deletions_from(name, namespaces),
             orphan_sightings=self._inventory.sightings(identities),
             limits=self._limits,
         )
+
+    def _deletions_from(
+        self, grant: str, namespaces: Mapping[str, Namespace]
+    ) -> dict[str, tuple[int, datetime.datetime]]:
+        if not self._deletions:
+            return {}
+        names = {each.uid: each.name for each in namespaces.values()}
+        for key in [key for key in self._deletions if key[1] not in names]:
+            del self._deletions[key]
+        return {names[uid]: count for (owner, uid), count in self._deletions.items() if owner == grant}
 
     def next_list(self, seen: Snapshot) -> float | None:
         """Seconds until one of the snapshot's identities should be read again."""

@@ -29,7 +29,7 @@ class NotBuilt(RuntimeError):
 
 
 class NotHere(NotBuilt):
-    """This machine lacks what a build needs: nothing of ours is broken."""
+    """Nothing of ours is broken: the machine lacks what a build needs."""
 
 
 @dataclass(frozen=True, slots=True)
