@@ -274,7 +274,7 @@ async def test_a_revocation_takes_the_next_turn_of_its_subscription() -> None:
         world.delete("namespaces", "first")
         await world.until(lambda: world.entries("arm", "DELETE") != [])
 
-        assert world.entries("arm", "DELETE")[0].at - began <= 3.0 + 1.0
+        assert world.entries("arm", "DELETE")[0].at - began <= 4.0 + 1.0  # the lane has a pace of its own
 
 
 async def test_when_somebody_deletes_the_lease_there_are_never_two_leaders() -> None:
