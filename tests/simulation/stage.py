@@ -64,6 +64,7 @@ class Setup:
     skews: tuple[float, ...]
     """Of each replica of each cluster: seconds that its clock is off."""
     lag: float
+    subscriptions: int = 2
 
 
 @dataclass
@@ -111,7 +112,7 @@ class Stage:
         self.journal = Journal(self.clock)
         self.azure = World(self.clock, self.journal)
         self.azure.add_tenant()
-        for _ in range(2):
+        for _ in range(setup.subscriptions):
             self.azure.add_subscription()
         self.foreigner = self._application("terraform")
         self.vaults = [self.azure.add_vault(name) for name in VAULTS]

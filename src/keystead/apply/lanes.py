@@ -2,8 +2,8 @@
 
 Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
-- Deletes overtake writes, on their own lane and for the next turn of their subscription. A step whose time has not come
-  blocks nobody.
+- Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
+  first that has most to do. A step whose time has not come blocks nobody.
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
@@ -16,11 +16,12 @@ Rules:
 import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from keystead.apply.board import Board
+from keystead.apply.lines import Entry, Line, furthest_behind
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
 from keystead.model.clock import Clock
@@ -39,7 +40,7 @@ _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
 _LONGEST_HOLD = 120.0
 _LANDING = 60.0  # seconds in which a write that nobody waits for any more may still take effect
-_GIVE_WAY = 0.02  # seconds until a write looks again whether a delete elsewhere has taken the turn
+_GIVE_WAY = 0.02  # seconds until a write looks again whether the turn that it has left to another was taken
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 _NOW = datetime.timedelta(0)
 
@@ -51,35 +52,6 @@ Known = Callable[[IdentityId], IdentityState | None]
 """The identity as last listed and corrected since."""
 Counted = Callable[[IdentityId, str, str], None]
 """For metrics: identity, verb, outcome."""
-
-
-@dataclass
-class Entry:
-    """A step in line."""
-
-    grant: str
-    step: LaneStep
-    attempts: int = 0
-    uncertain: bool = False
-    not_before: float = float("-inf")
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return type(self.step).__name__, self.step.credential.name
-
-    @property
-    def deletes(self) -> bool:
-        return not isinstance(self.step, WriteCredential)
-
-
-@dataclass
-class _Line:
-    """What waits at one identity, and what is being done there."""
-
-    entries: list[Entry] = field(default_factory=list)
-    busy: Entry | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    worker: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +77,7 @@ class Lanes:
         self._wiring = wiring
         self._clock = wiring.clock
         self._pacer = Pacer(paces)
-        self._lines: dict[IdentityId, _Line] = {}
+        self._lines: dict[IdentityId, Line] = {}
         self._doubts: dict[str, tuple[IdentityId, datetime.datetime]] = {}
         """By credential: where a write's answer never came, and when it was given up."""
         self._looking: set[asyncio.Task[None]] = set()
@@ -116,13 +88,13 @@ class Lanes:
         for step in steps:
             wanted.setdefault(step.identity, {})[type(step).__name__, step.credential.name] = step
         for identity in {*wanted, *self._lines}:
-            line = self._lines.setdefault(identity, _Line())
+            line = self._lines.setdefault(identity, Line(identity.subscription))
             self._replace(line, grant, wanted.get(identity, {}))
             if line.entries and (line.worker is None or line.worker.done()):
                 line.worker = asyncio.create_task(self._work(identity, line), name=f"lane:{identity.name}")
             line.changed.set()
 
-    def _replace(self, line: _Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
+    def _replace(self, line: Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
         kept = []
         for entry in line.entries:
             if entry.grant == grant and entry.key not in wanted:
@@ -176,7 +148,7 @@ class Lanes:
         workers = [line.worker for line in self._lines.values() if line.worker is not None]
         await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, identity: IdentityId, line: _Line) -> None:
+    async def _work(self, identity: IdentityId, line: Line) -> None:
         while line.entries:
             line.changed.clear()
             now = self._clock.monotonic()
@@ -191,7 +163,7 @@ class Lanes:
             if await self._ready(identity, line, entry):
                 await self._carry_out(identity, line, entry)
 
-    async def _pause(self, line: _Line, seconds: float) -> None:
+    async def _pause(self, line: Line, seconds: float) -> None:
         """Wait, but not longer than until something is submitted."""
         changed = asyncio.create_task(line.changed.wait())
         slept = asyncio.create_task(self._clock.sleep(seconds))
@@ -201,12 +173,11 @@ class Lanes:
             changed.cancel()
             slept.cancel()
 
-    async def _ready(self, identity: IdentityId, line: _Line, entry: Entry) -> bool:
+    async def _ready(self, identity: IdentityId, line: Line, entry: Entry) -> bool:
         """Look at the namespace, wait for the slot, ask the lease: all that must be true when the write starts."""
         if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(line, entry, entry.step):
             return False
-        while (wait := self._pacer.wait(identity, self._clock.monotonic())) > 0:
-            await self._clock.sleep(wait)
+        await self._turn(identity, line, entry)
         if entry not in line.entries:
             return False
         if self._is_moot(identity, entry):
@@ -224,6 +195,27 @@ class Lanes:
             await self._clock.sleep(_GATE_WAIT)
             return False
         return True
+
+    async def _turn(self, identity: IdentityId, line: Line, entry: Entry) -> None:
+        """Return when a write may start here, and none that may start elsewhere has more need of the turn."""
+        line.at_turn = entry
+        try:
+            while True:
+                now = self._clock.monotonic()
+                wait = self._pacer.wait(identity, now)
+                if wait <= 0 and self._is_due(identity, now):
+                    return
+                await self._clock.sleep(wait if wait > 0 else _GIVE_WAY)
+        finally:
+            line.at_turn = None
+
+    def _is_due(self, identity: IdentityId, now: float) -> bool:
+        rivals = {
+            other: line
+            for other, line in self._lines.items()
+            if line.at_turn is not None and self._pacer.wait(other, now) <= 0
+        }
+        return furthest_behind(rivals, self._lines, self._pacer.paces) == identity
 
     async def _gave_way(self, identity: IdentityId) -> bool:
         """Revocations first in a subscription too: whether the turn is left to a delete that can start now elsewhere."""
@@ -251,7 +243,7 @@ class Lanes:
             return entry.deletes
         return not entry.deletes or not held.agrees(entry.step.credential)
 
-    async def _namespace_stands(self, line: _Line, entry: Entry, step: WriteCredential) -> bool:
+    async def _namespace_stands(self, line: Line, entry: Entry, step: WriteCredential) -> bool:
         try:
             uid = await self._wiring.live_uid(step.namespace)
         except KeysteadError as error:
@@ -264,7 +256,7 @@ class Lanes:
         self._wiring.requeue(entry.grant)
         return False
 
-    async def _carry_out(self, identity: IdentityId, line: _Line, entry: Entry) -> None:
+    async def _carry_out(self, identity: IdentityId, line: Line, entry: Entry) -> None:
         line.entries.remove(entry)
         line.busy = entry
         self._pacer.started(identity, self._clock.monotonic())
@@ -316,7 +308,7 @@ class Lanes:
             raise Refused(Reason.TUPLE_TAKEN, f"{credential.name} has another issuer, subject or audience by now")
         return (held is None) is entry.deletes
 
-    def _settle(self, identity: IdentityId, line: _Line, entry: Entry, error: KeysteadError) -> None:
+    def _settle(self, identity: IdentityId, line: Line, entry: Entry, error: KeysteadError) -> None:
         entry.attempts += 1
         if isinstance(error, Refused):
             self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())

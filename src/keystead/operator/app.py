@@ -268,6 +268,8 @@ def _limits(settings: Settings) -> Limits:
 
     return Limits(
         lane_pace=seconds(settings.lane_pace),
+        subscription_pace=seconds(settings.subscription_pace),
+        tenant_pace=seconds(settings.tenant_pace),
         propagation_wait=seconds(settings.propagation_wait),
         heartbeat=seconds(settings.heartbeat),
         finalizer_wait=seconds(settings.finalizer_wait),

@@ -1,19 +1,17 @@
 """Pure: the pool's room, and which identity the next credential goes to.
 
 - Sticky: a live Federation never moves while its identity stays in the grant.
-- New ones go to the identity that can write soonest among those with room, ties by their order in the grant; this
-  balances load and yields the shortest schedule.
+- New ones go to the identity that can write soonest among those with room; this balances load and yields the shortest
+  schedule (:mod:`keystead.plan.turns`).
 - A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
 - Nothing is placed where something else goes by the name that ours would have, while there is another place.
 - Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody.
 """
 
-import datetime
 import functools
-import heapq
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keystead.model.credentials import IdentityState, room
 from keystead.model.ids import IdentityId
@@ -21,6 +19,7 @@ from keystead.model.reasons import CATALOGUE
 from keystead.model.records import Federation
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.snapshot import Snapshot
+from keystead.plan.turns import Paces, Turns, saturated
 from keystead.plan.validation import Member
 
 
@@ -41,10 +40,7 @@ class Pool:
     members: tuple[Member, ...]
     states: dict[IdentityId, IdentityState]
     occupancy: dict[IdentityId, Occupancy]
-    pace: datetime.timedelta
-    line: list[tuple[datetime.timedelta, int]]
-    """Heap: when the member of this index could write one more."""
-    placed: Counter[int] = field(default_factory=Counter)
+    turns: Turns
 
     @functools.cached_property
     def free(self) -> int:
@@ -72,22 +68,10 @@ class Pool:
         Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why.
         """
         # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.
-        if not self.line or self.unread:
+        if not self.turns or self.unread:
             return None
-        passed = []
-        while self.line and barred(self.members[self.line[0][1]].identity):
-            passed.append(heapq.heappop(self.line))
-        if not self.line:
-            self.line += passed  # sorted, as they were popped, and so a heap
-            return self.members[passed[0][1]].identity
-        when, index = heapq.heappop(self.line)
-        for each in passed:
-            heapq.heappush(self.line, each)
-        identity = self.members[index].identity
-        self.placed[index] += 1
-        if self.placed[index] < self.occupancy[identity].room:
-            heapq.heappush(self.line, (when + self.pace, index))
-        return identity
+        index = self.turns.take(lambda index: barred(self.members[index].identity))
+        return self.members[index].identity if index is not None else None
 
 
 def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) -> Pool:
@@ -99,12 +83,23 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
     occupancy = {
         each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved, holdings) for each in members
     }
-    pace = snapshot.limits.lane_pace
-    line = []
-    for index, member in enumerate(members):
-        if not occupancy[member.identity].room:
-            continue
-        lane = snapshot.lanes.get(member.identity)
+    return Pool(members, states, occupancy, _turns(members, snapshot, holdings, ledger, occupancy))
+
+
+def _turns(
+    members: tuple[Member, ...],
+    snapshot: Snapshot,
+    holdings: Holdings,
+    ledger: dict[IdentityId, list[Federation]],
+    occupancy: dict[IdentityId, Occupancy],
+) -> Turns:
+    """Who could write when, once all is written that waits already, for this grant and for others."""
+    limits = snapshot.limits
+    paces = Paces(
+        limits.lane_pace.total_seconds(), limits.subscription_pace.total_seconds(), limits.tenant_pace.total_seconds()
+    )
+    queued = {identity: lane.queued for identity, lane in snapshot.lanes.items() if lane.queued}
+    for member in members:
         # Deletes take a turn on the lane as well; what waits there already is among what the ledger still owes Azure.
         owed = sum(
             1
@@ -113,10 +108,25 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
             if each.credential.name not in snapshot.in_flight
             and each.deleting == (holdings.of(each) is Holding.PRESENT)
         )
-        queued = max(lane.queued if lane else 0, owed)
-        line.append(((lane.writable_in if lane else datetime.timedelta(0)) + pace * queued, index))
-    heapq.heapify(line)
-    return Pool(members, states, occupancy, pace, line)
+        if owed:
+            queued[member.identity] = max(queued.get(member.identity, 0), owed)
+    waiting: dict[str, list[int]] = defaultdict(list)
+    for identity, count in queued.items():
+        waiting[identity.subscription].append(count)
+    turns = Turns(paces, tenant_free_at=saturated(queued.values(), paces.identity, paces.tenant))
+    free_at = {name: saturated(counts, paces.identity, paces.subscription) for name, counts in waiting.items()}
+    for index, member in enumerate(members):
+        identity, room = member.identity, occupancy[member.identity].room
+        if room:
+            lane = snapshot.lanes.get(identity)
+            turns.add(
+                index,
+                identity.subscription,
+                room=room,
+                when=(lane.writable_in.total_seconds() if lane else 0.0) + paces.identity * queued.get(identity, 0),
+                subscription_free_at=free_at.get(identity.subscription, 0.0),
+            )
+    return turns
 
 
 def usable(state: IdentityState) -> bool:

@@ -25,6 +25,8 @@ class Limits:
     """The settings that rules depend on; durations as the operator was given them."""
 
     lane_pace: datetime.timedelta = datetime.timedelta(seconds=4)
+    subscription_pace: datetime.timedelta = datetime.timedelta(seconds=0.5)
+    tenant_pace: datetime.timedelta = datetime.timedelta(seconds=0.1)
     propagation_wait: datetime.timedelta = datetime.timedelta(seconds=20)
     heartbeat: datetime.timedelta = datetime.timedelta(hours=24)
     finalizer_wait: datetime.timedelta = datetime.timedelta(seconds=30)
