@@ -12,14 +12,14 @@ import contextlib
 import dataclasses
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 import httpx2
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 
-from control_plane_fixture import RealCluster
+from control_plane_fixture import Reachable
 from keystead.kube.permissions import NAMESPACE, OPERATOR
 from keystead.kube.rbac import manifests
 from keystead.operator.clock import LoopClock
@@ -61,9 +61,9 @@ _CLUSTER = {
 
 
 class Session:
-    """The one control plane of a run, with Keystead's definitions, roles and accounts in it."""
+    """A control plane with Keystead's definitions, roles and accounts in it: a run's one, or a test's own."""
 
-    def __init__(self, cluster: RealCluster) -> None:
+    def __init__(self, cluster: Reachable) -> None:
         self.cluster = cluster
         self.http = cluster.admin()
         for item in (*custom_resources(), *manifests()):
@@ -100,16 +100,16 @@ _current: list[Session] = []
 
 
 def session() -> Session | None:
-    """The run's control plane; ``None`` in a run on the embedded Kubernetes."""
-    return _current[0] if _current else None
+    """The run's control plane, or the test's own; ``None`` in a run on the embedded Kubernetes."""
+    return _current[-1] if _current else None
 
 
 @contextlib.contextmanager
-def begun(cluster: RealCluster) -> Any:
+def begun(cluster: Reachable) -> Iterator[Session]:
     """All worlds that are made meanwhile are real ones."""
     _current.append(Session(cluster))
     try:
-        yield _current[0]
+        yield _current[-1]
     finally:
         _current.pop().http.close()
 

@@ -114,6 +114,8 @@ class World:
     issuer = ISSUER
     grain = 0.0
     """Sandbox seconds by which an instant may be off; none in virtual time."""
+    patience = Patience(first_retry=0.1, longest_retry=1.0)
+    """Of the operators' watches."""
     cluster: Cluster
 
     def __new__(cls, **settings: Any) -> Self:
@@ -121,7 +123,7 @@ class World:
         from real_world import RealWorld, session  # which is made of this one
 
         # As a Path is a PosixPath where there are those.
-        return cast("Self", super().__new__(cls if session() is None else RealWorld))
+        return cast("Self", super().__new__(cls if session() is None or issubclass(cls, RealWorld) else RealWorld))
 
     def __init__(self, **settings: Any) -> None:
         self.clock = self._make_clock()
@@ -265,7 +267,7 @@ class World:
             azure_transport=lambda: ASGIAzureTransport(azure),
             credential=StaticCredential(self),
             instance=instance or f"operator-{len(self.operators)}",
-            patience=Patience(first_retry=0.1, longest_retry=1.0),
+            patience=self.patience,
         )
         self.built.append(Operator(self.settings, seams))
         return self.built[-1]
