@@ -107,7 +107,7 @@ class Cluster:
             self._permit(user, request)
             return await self._answer(request, user)
         except ApiError as error:
-            record.code = error.reason
+            record.code, record.cause = error.reason, error.cause
             if error.plain:
                 return Response(error.message, error.code, media_type="text/plain")
             return answer(error.status(), error.code, error.headers)
@@ -185,6 +185,7 @@ class _Record:
         self._began = clock.now()
         self.caller = ""
         self.code = ""
+        self.cause = ""
         self.status = 0
 
     def write(self) -> None:
@@ -199,5 +200,6 @@ class _Record:
             status=self.status,
             code=self.code,
             caller=self.caller,
+            detail={"cause": self.cause} if self.cause else {},
             seconds=self._clock.now() - self._began,
         )
