@@ -31,8 +31,8 @@ _PATIENCE = 180  # wall seconds; it is up in three on a machine that has nothing
 
 
 @dataclass(frozen=True)
-class RealCluster:
-    """A running control plane and its admin."""
+class Reachable:
+    """An API server and its admin."""
 
     url: str
     """The API server's address, and the issuer of its tokens."""
@@ -40,12 +40,6 @@ class RealCluster:
     token: str = field(repr=False)
     """Of a member of ``system:masters``."""
     kubeconfig: Path
-    logs: Path
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def ca_file(self) -> Path:
-        return self.logs / "ca.pem"
 
     def admin(self) -> httpx2.Client:
         """A client that signs in as admin; the caller closes it."""
@@ -55,6 +49,18 @@ class RealCluster:
         """A client for anybody; the caller closes it."""
         trust = ssl.create_default_context(cadata=self.ca_pem.decode())
         return httpx2.Client(base_url=self.url, verify=trust, headers=headers, timeout=30, trust_env=False)
+
+
+@dataclass(frozen=True)
+class RealCluster(Reachable):
+    """A running control plane in processes of its own."""
+
+    logs: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.logs / "ca.pem"
 
     def pid(self, program: str) -> int:
         """Of ``etcd``, ``kube-apiserver`` or ``kube-controller-manager``, to stop and continue it with signals."""

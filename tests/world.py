@@ -17,6 +17,7 @@ from azure.core.credentials import AccessToken
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from starlette.types import Receive, Scope, Send
 
+import acting
 import keystead_sandbox.kube
 from azure_transport import ASGIAzureTransport
 from keystead.kube.client import Api
@@ -30,8 +31,8 @@ from keystead.operator.settings import Settings
 from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.clock import ScaledClock, VirtualClock
 from keystead_sandbox.journal import Entry, Journal
+from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.app import Cluster
-from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import AUDIENCE, Identity, Vault
 from keystead_sandbox.world import World as AzureWorld
 from transports import StreamingASGITransport
@@ -115,6 +116,8 @@ class World:
     issuer = ISSUER
     grain = 0.0
     """Sandbox seconds by which an instant may be off; none in virtual time."""
+    patience = Patience(first_retry=0.1, longest_retry=1.0)
+    """Of the operators' watches."""
     cluster: Cluster
 
     def __new__(cls, **settings: Any) -> Self:
@@ -122,7 +125,7 @@ class World:
         from real_world import RealWorld, session  # which is made of this one
 
         # As a Path is a PosixPath where there are those.
-        return cast("Self", super().__new__(cls if session() is None else RealWorld))
+        return cast("Self", super().__new__(cls if session() is None or issubclass(cls, RealWorld) else RealWorld))
 
     def __init__(self, **settings: Any) -> None:
         self.clock = self._make_clock()
@@ -147,10 +150,9 @@ class World:
         return Settings(lane_pace=4.0, lease_namespace=NAMESPACE, **given)
 
     def _make_cluster(self) -> None:
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
-        users = {"operator": User(OPERATOR_NAME, groups)}
+        users = {"operator": acting.operator()}
         self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
-        for item in (*custom_resources(), *manifests()):
+        for item in (*custom_resources(), *manifests(), *acting.bindings()):
             self.put(item)
 
     async def _fetch(self, url: str) -> tuple[int, bytes]:
@@ -168,25 +170,52 @@ class World:
     ) -> None:
         for index in range(len(self.operators)):
             await self.stop(index)
+        if kind is None:
+            assert self.refused() == [], "the operator's roles lack a rule"
+
+    def refused(self) -> list[str]:
+        """What an operator asked of the API server and may not."""
+        return [
+            f"{each.method} {each.path}"
+            for each in self.entries("kube")
+            if each.code == "Forbidden" and each.caller == OPERATOR_NAME
+            if each.detail.get("cause") != "NamespaceTerminating"  # new objects there are refused to everybody
+        ]
 
     # Changing ----------------------------------------------------------------------------------------------------
 
     def put(self, item: dict[str, Any], *, manager: str = "people", sub: str = "") -> dict[str, Any]:
-        """Apply an object, or a subresource of it, as an admin."""
+        """Apply an object as whoever writes such objects, who must have the right to; a status as an operator."""
         kind = self._kind(item["apiVersion"], item["kind"])
         metadata = item["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        there = self.cluster.store.get(kind.storage, namespace, name) is not None
+        verb = "patch" if there else "create"
+        user = acting.operator() if sub else acting.permit(self.cluster, kind, verb, name, namespace)
         stored, _ = self.cluster.rest.apply(
             kind,
-            metadata.get("namespace", ""),
-            metadata["name"],
+            namespace,
+            name,
             item,
             manager=manager,
             force=True,
             sub=sub,
             dry=False,
             warnings=[],
+            user=user,
         )
         return stored
+
+    def create(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Make an object, in place of one that has its name, as whoever makes such objects, who must have the right to."""
+        kind = self._kind(item["apiVersion"], item["kind"])
+        metadata = item["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        if self.cluster.store.get(kind.storage, namespace, name) is not None:
+            self.delete(kind.plural, name, namespace)
+        user = acting.permit(self.cluster, kind, "create", name, namespace)
+        made: dict[str, Any] = self.cluster.rest.create(kind, namespace, item, Writing("people", False, "Strict", user))
+        return made
 
     def _kind(self, api_version: str, kind: str) -> Any:
         group, _, version = api_version.rpartition("/")
@@ -204,10 +233,11 @@ class World:
         return str(self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})["metadata"]["uid"])
 
     def delete(self, plural: str, name: str, namespace: str = "") -> None:
-        resource = next(kind.key for kind in self.cluster.rest.kinds.values() if kind.plural == plural)
-        found = self.cluster.store.get(resource, namespace, name)
+        kind = next(kind for kind in self.cluster.rest.kinds.values() if kind.plural == plural)
+        found = self.cluster.store.get(kind.key, namespace, name)
         assert found is not None, f"{plural} {namespace}/{name} is not there"
-        self.cluster.rest.remove(resource, found)
+        acting.permit(self.cluster, kind, "delete", name, namespace)
+        self.cluster.rest.remove(kind.key, found)
 
     def disown(self, plural: str, name: str, namespace: str) -> None:
         """Take an object's owners away, so that it outlives them."""
@@ -247,7 +277,7 @@ class World:
             **changed,
         }
         name = f"{of}-{decision.lower()}-{by}"
-        self.put(
+        self.create(
             {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec}
         )
 
@@ -266,7 +296,7 @@ class World:
             azure_transport=lambda: ASGIAzureTransport(azure),
             credential=StaticCredential(self),
             instance=instance or f"operator-{len(self.operators)}",
-            patience=Patience(first_retry=0.1, longest_retry=1.0),
+            patience=self.patience,
         )
         self.built.append(Operator(self.settings, seams))
         return self.built[-1]

@@ -1,10 +1,12 @@
 """Kubeconfig files: one cluster, several users, a context for each user, named like the user.
 
-Written all at once and readable by their owner alone, since they hold tokens and keys.
+Written all at once and readable by their owner alone, since they hold tokens and keys. Commands that write one check
+where it goes, and whom it is for, before they begin.
 """
 
 import base64
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +15,31 @@ import yaml
 
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
 """By user: the ``user`` section of a kubeconfig."""
+
+
+class NotUsable(ValueError):
+    """What was given cannot be used; the text names the option and the cure."""
+
+
+def in_a_folder(path: Path, option: str = "--kubeconfig") -> Path:
+    """*path* itself, if it can be written at all; what an earlier process left there is gone, so that nobody reads it."""
+    if not path.parent.is_dir():
+        raise NotUsable(f"{option}: the folder {path.parent} is not there. Make it first.")
+    try:
+        path.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise NotUsable(f"{option}: {path} cannot be written: {error.strerror}. Name another.") from error
+    return path
+
+
+def named(text: str) -> tuple[str, tuple[str, ...]]:
+    """Name and groups of ``NAME[:GROUP,...]``. NotUsable without a name."""
+    name, _, groups = text.partition(":")
+    if not name.strip():
+        raise NotUsable(f"{text!r} names nobody: give NAME or NAME:GROUP,GROUP.")
+    return name, tuple(filter(None, groups.split(",")))
 
 
 def cluster_section(server: str, ca_pem: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 - :meth:`Server.start` returns the port once connections are accepted; nobody waits by polling.
 - Signals are the caller's: uvicorn installs no handlers of its own here.
+- What a client shows as its certificate is in ``scope["extensions"]["tls"]``, as ASGI's TLS extension has it.
 - ``scope["extensions"]["keystead.abort"]`` drops the request's connection without an answer; ASGI has no word for
   that, and a sandbox must be able to lose an answer.
 """
@@ -111,7 +112,14 @@ def _with_abort(app: ASGIApp) -> ASGIApp:
         # uvicorn hands out a bound method of the object that owns the connection; any other caller has no transport.
         transport: Any = getattr(getattr(receive, "__self__", None), "transport", None)
         if transport is not None:
-            scope["extensions"] = {**(scope.get("extensions") or {}), ABORT: transport.abort}
+            scope["extensions"] = {**(scope.get("extensions") or {}), ABORT: transport.abort, **_tls(transport)}
         await app(scope, receive, send)
 
     return with_abort
+
+
+def _tls(transport: Any) -> dict[str, Any]:
+    """The ``tls`` extension, of what is known: the client's own certificate, without those of its authorities."""
+    connection = transport.get_extra_info("ssl_object")
+    shown = connection.getpeercert(binary_form=True) if connection is not None else None
+    return {} if shown is None else {"tls": {"client_cert_chain": (ssl.DER_cert_to_PEM_cert(shown),)}}

@@ -15,7 +15,7 @@ import aiohttp
 import psutil
 import pytest
 
-from control_plane_fixture import RealCluster, real_cluster
+from control_plane_fixture import Reachable, RealCluster, real_cluster
 from keystead_sandbox.processes import Parts
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import stage
@@ -49,7 +49,7 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluste
         yield cluster
 
 
-def _names(cluster: RealCluster) -> set[str]:
+def _names(cluster: Reachable) -> set[str]:
     """All that lies outside namespaces and could have been left by a guest."""
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     folders = ("/api/v1/namespaces", f"{rbac}/clusterroles", f"{rbac}/clusterrolebindings")

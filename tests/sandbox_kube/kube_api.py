@@ -13,9 +13,11 @@ from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube.app import Cluster
 from keystead_sandbox.kube.auth import ADMINS, User
+from keystead_sandbox.pki import Authority
 from transports import StreamingASGITransport
 
 ADMIN_TOKEN = "t-admin"
+CA_PEM = Authority().ca_pem.decode()
 EPOCH = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
 ISSUER = "https://kubernetes.sandbox"
 Object = dict[str, Any]
@@ -30,7 +32,7 @@ class Api:
     def __init__(self) -> None:
         self.clock = VirtualClock(EPOCH)
         self.journal = Journal(self.clock)
-        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=USERS, ca_pem="PEM")
+        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=USERS, ca_pem=CA_PEM)
         self.transport = StreamingASGITransport(self.cluster.asgi)
         self.http = httpx2.AsyncClient(transport=self.transport, base_url=ISSUER, timeout=None)
 

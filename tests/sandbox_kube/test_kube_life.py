@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox_kube.kube_api import CRDS, Api, Object, crd
+from sandbox_kube.kube_api import CA_PEM, CRDS, Api, Object, crd
 
 pytestmark = pytest.mark.looptime
 MERGE = "application/merge-patch+json"
@@ -22,7 +22,7 @@ async def test_a_namespace_is_furnished_and_labelled(api: Api) -> None:
     assert made["metadata"]["labels"] == {"team": "a", "kubernetes.io/metadata.name": "shop"}
     assert (made["spec"], made["status"]) == ({"finalizers": ["kubernetes"]}, {"phase": "Active"})
     await api.ask("GET", f"{NS}/shop/serviceaccounts/default")
-    assert (await api.ask("GET", f"{NS}/shop/configmaps/kube-root-ca.crt"))["data"] == {"ca.crt": "PEM"}
+    assert (await api.ask("GET", f"{NS}/shop/configmaps/kube-root-ca.crt"))["data"] == {"ca.crt": CA_PEM}
 
 
 async def test_a_namespace_goes_with_all_that_is_in_it_and_a_new_one_is_another(api: Api) -> None:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from keystead.kube.permissions import LEASE, NAMESPACE
 from keystead_sandbox.resources import Identity
 from simulation import oracle
 from simulation.stage import VAULTS, Object, Place, Stage
@@ -179,7 +180,7 @@ def delete_entry(stage: Stage, place: Place, event: "Event") -> None:
 def delete_lease(stage: Stage, place: Place, event: "Event") -> None:
     del event
     stage.disturb(place, stage.setup.lease)
-    stage.delete(place, "leases", "keystead-operator", "default")
+    stage.delete(place, "leases", LEASE, NAMESPACE)
 
 
 # Azure, without us -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import datetime
 import random
 
 from keystead.kube.informer import Patience
+from keystead.kube.permissions import NAMESPACE
 from keystead.model.errors import KeysteadError
 from keystead.operator.app import Operator, Seams
 from keystead.operator.clock import LoopClock
@@ -74,7 +75,11 @@ class Replica:
             patience=Patience(),
         )
         settings = Settings(
-            lease_duration=setup.lease, drift_interval=setup.drift, heartbeat=setup.heartbeat, lane_pace=4.0
+            lease_duration=setup.lease,
+            lease_namespace=NAMESPACE,
+            drift_interval=setup.drift,
+            heartbeat=setup.heartbeat,
+            lane_pace=4.0,
         )
         self.operator = Operator(settings, seams)
         stage.disturb(place, setup.lease / 3)

@@ -1,6 +1,7 @@
 """Where a story plays: one Azure, one or two clusters that share its identities, and the replicas of each operator.
 
-Whoever changes something here goes around the operator, as people and other tools do.
+Whoever changes something here goes around the operator, as people and other tools do: with the roles that we ship, as the
+replicas act as the operator's account.
 """
 
 import asyncio
@@ -21,14 +22,15 @@ from joserfc.jwk import RSAKey
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from starlette.types import Message
 
+import acting
 import keystead_sandbox.kube
 from keystead.kube.crd import crds
+from keystead.kube.rbac import manifests
 from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.clock import VirtualClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.app import Cluster
-from keystead_sandbox.kube.auth import ADMINS, User
 from keystead_sandbox.kube.errors import ApiError
 from keystead_sandbox.resources import Application, Identity
 from keystead_sandbox.world import World
@@ -145,13 +147,13 @@ class Stage:
 
     def _place(self, number: int) -> Place:
         issuer = f"https://kubernetes-{'ab'[number]}.sandbox"
-        users = {f"replica-{each}": User(f"replica-{each}", (ADMINS,)) for each in range(self.setup.replicas)}
+        users = {f"replica-{each}": acting.operator() for each in range(self.setup.replicas)}
         journal = Journal(self.clock)
         seed = f"{self.setup.seed}/{number}"
         cluster = Cluster(self.clock, journal, issuer=issuer, users=users, seed=seed, key=_key(1 + number))
         place = Place(number, cluster, journal, self._application(f"operator-{number}"), issuer)
-        for crd in _definitions():
-            self.put(place, copy.deepcopy(crd))
+        for item in (*_definitions(), *manifests(), *acting.bindings()):
+            self.put(place, copy.deepcopy(item))
         return place
 
     async def _fetch(self, url: str) -> tuple[int, bytes]:
@@ -221,7 +223,7 @@ class Stage:
     # Clusters ----------------------------------------------------------------------------------------------------
 
     def put(self, place: Place, item: Object, *, manager: str = "people") -> Object | None:
-        """Apply an object as somebody else than the operator; what the server refuses does not happen."""
+        """Apply an object as whoever writes such objects, who has the right to; what makes no sense does not happen."""
         group, _, version = item["apiVersion"].rpartition("/")
         kind = next(
             each
@@ -229,17 +231,21 @@ class Stage:
             if (each.group, each.version, each.kind) == (group, version, item["kind"])
         )
         metadata = item["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        there = place.cluster.store.get(kind.storage, namespace, name) is not None
+        user = acting.permit(place.cluster, kind, "patch" if there else "create", name, namespace)
         try:
             stored, _ = place.cluster.rest.apply(
                 kind,
-                metadata.get("namespace", ""),
-                metadata["name"],
+                namespace,
+                name,
                 item,
                 manager=manager,
                 force=True,
                 sub="",
                 dry=False,
                 warnings=[],
+                user=user,
             )
         except ApiError:
             return None
@@ -251,12 +257,14 @@ class Stage:
         metadata = item["metadata"]
         current = place.cluster.store.get(kind.storage, metadata.get("namespace", ""), metadata["name"])
         if current is not None:
-            place.cluster.rest.update(kind, current, item, Writing("people", False, "Ignore"))
+            user = acting.permit(place.cluster, kind, "update", metadata["name"], metadata.get("namespace", ""))
+            place.cluster.rest.update(kind, current, item, Writing("people", False, "Ignore", user))
 
     def delete(self, place: Place, plural: str, name: str, namespace: str = "") -> bool:
         kind = next(each for each in reversed(place.cluster.rest.kinds.values()) if each.plural == plural)
         found = place.cluster.store.get(kind.storage, namespace, name)
         if found is not None:
+            acting.permit(place.cluster, kind, "delete", name, namespace)
             place.cluster.rest.remove(kind.storage, found)
         return found is not None
 

@@ -26,6 +26,7 @@ _LOOK = 6.0  # seconds: from a live read of the namespace to the arrival of the 
 _STALE = 40.0  # seconds: what an operator may not know yet of what people did
 _DEADLINE = 8.0  # seconds that a lease must outlast a write's start
 _PACES = {"identity": 4.0, "subscription": 0.5, "tenant": 0.1}
+_NO_RIGHT = b'User \\"system:serviceaccount:'  # as RBAC's refusals begin to say, in JSON
 CLIENT = "azure.workload.identity/client-id"
 
 
@@ -83,10 +84,11 @@ class Watchman:
 
     def answered(self, asked: Asked, status: int, headers: Headers, content: bytes) -> None:
         """What the world now knows."""
-        del content
         replica, now = self.replicas[asked.process.name], self.stage.now
         place = replica.place
         if asked.service == "kube":
+            if status == 403 and _NO_RIGHT in content:
+                self.fail(place, "rights", f"the operator's roles lack a rule: {asked.method} {asked.path}")
             if "/leases" in asked.path and asked.method in ("PUT", "POST") and status < 300:
                 self._learn_lease(place, asked)
             return

@@ -24,6 +24,9 @@ from lightkube.config.models import Cluster as KubeCluster
 from lightkube.config.models import User as KubeUser
 from starlette.types import ASGIApp
 
+import acting
+from keystead.kube.permissions import ENGINE_LEASE, NAMESPACE
+from keystead.kube.rbac import manifests
 from keystead.sync.app import SyncApp
 from keystead.sync.settings import SyncSettings
 from keystead_sandbox.azure import AzureApp
@@ -36,7 +39,7 @@ from keystead_sandbox.resources import SecretVersion
 from keystead_sandbox.world import World
 
 EPOCH = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
-ISSUER, ADMIN = "https://kubernetes.sandbox", "admin-token"
+ISSUER, ADMIN, ENGINE = "https://kubernetes.sandbox", "admin-token", "engine-token"
 ESO = "/apis/external-secrets.io/v1/namespaces"
 READER = "Key Vault Secrets User"
 
@@ -199,6 +202,7 @@ class Stage:
 
     async def begin(self) -> None:
         """Namespace t1 whose account may read ``vault-one``; an identity that has trusted it since long ago."""
+        acting.install(self.cluster, manifests(account_names=("eso",)))
         for each in yaml.safe_load_all(resources.files("keystead_sandbox.kube").joinpath("eso_crds.yaml").read_text()):
             await self.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", each)
         tenant = self.azure.add_tenant()
@@ -212,9 +216,9 @@ class Stage:
 
     async def start(self, **settings: Any) -> SyncApp:
         """A new engine process, as it were."""
-        config = KubeConfig.from_one(cluster=KubeCluster(server=ISSUER), user=KubeUser(token=ADMIN)).get()
+        config = KubeConfig.from_one(cluster=KubeCluster(server=ISSUER), user=KubeUser(token=ENGINE)).get()
         app = SyncApp(
-            SyncSettings(**settings),
+            SyncSettings(**{"lease": (NAMESPACE, ENGINE_LEASE), **settings}),
             config=config,
             kube_transport=KubeTransport(self.cluster),
             make_transport=lambda: AzureTransport(self.azure_app),
@@ -317,7 +321,8 @@ async def stage() -> AsyncIterator[Stage]:
     """Empty worlds; a test begins them itself, since virtual time runs in tests alone."""
     clock = VirtualClock(EPOCH)
     azure = World(clock, Journal(clock))
-    cluster = Cluster(clock, Journal(clock), issuer=ISSUER, users={ADMIN: User("admin", (ADMINS,))})
+    engine, journal = acting.engine(), Journal(clock)
+    cluster = Cluster(clock, journal, issuer=ISSUER, users={ADMIN: User("admin", (ADMINS,)), ENGINE: engine})
     async with httpx2.AsyncClient(transport=KubeTransport(cluster), base_url=ISSUER) as http:
 
         async def fetch(url: str) -> tuple[int, bytes]:
@@ -329,3 +334,5 @@ async def stage() -> AsyncIterator[Stage]:
             yield made
         finally:
             await made.stop()
+        refused = [each for each in journal.entries() if each.code == "Forbidden" and each.caller == engine.name]
+        assert [each for each in refused if each.detail.get("cause") != "NamespaceTerminating"] == []

@@ -586,9 +586,9 @@ async def test_an_engine_that_lost_its_lease_stands_back_until_it_has_it_again(s
     await stage.store()
     await stage.external()
     await asyncio.sleep(10)
-    lease = await stage.call("GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/keystead-sync")
+    lease = await stage.call("GET", "/apis/coordination.k8s.io/v1/namespaces/keystead-system/leases/keystead-sync")
     lease["spec"] |= {"holderIdentity": "another", "leaseDurationSeconds": 30}
-    await stage.call("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/keystead-sync", lease)
+    await stage.call("PUT", "/apis/coordination.k8s.io/v1/namespaces/keystead-system/leases/keystead-sync", lease)
     await asyncio.sleep(10)
     await stage.external("second")
     await asyncio.sleep(10)

@@ -112,6 +112,11 @@ class ControlPlane:
         """A kubeconfig of this cluster for *users*, by the sections of :mod:`keystead_sandbox.kubeconfig`."""
         return kubeconfig.document(kubeconfig.cluster_section(self.url, self.ca_pem), users, current=current)
 
+    @property
+    def authority(self) -> Authority:
+        """By whose certificates the API server knows people."""
+        return self._authority
+
     def certificate(self, user: str, groups: Iterable[str] = ()) -> dict[str, Any]:
         """A kubeconfig's section for anybody at all, known by a certificate of our authority."""
         return kubeconfig.certificate_section(*self._authority.issue_client(user, tuple(groups)))
@@ -144,15 +149,27 @@ class ControlPlane:
     def resume(self, program: str) -> None:
         self._running[program].process.send_signal(signal.SIGCONT)
 
-    async def restart(self, program: str) -> None:
-        """Kill a program, start it again, and return when the API server is ready."""
+    async def kill(self, program: str) -> None:
+        """End a program, as a power cut would; what it had written stays."""
         await self._parts.end(self._running[program])
+
+    async def restart(self, program: str) -> None:
+        """Kill a program and start it again; returns when the API server is ready."""
+        await self.kill(program)
+        await self.revive(program)
+
+    async def revive(self, program: str) -> None:
+        """Start a program that was killed, where it was; returns when the API server is ready."""
         commands = {
             "etcd": flags.etcd(self._files),
             "kube-apiserver": flags.kube_apiserver(self._files, self.port),
             "kube-controller-manager": flags.kube_controller_manager(self._files),
         }
         await self._run(program, *commands[program])
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Return when the API server says that it is ready. PartFailed when it ends, or takes too long."""
         if not await self._ready():
             raise PartFailed(f"kube-apiserver did not come back:\n{self._running['kube-apiserver'].last_words()}")
 

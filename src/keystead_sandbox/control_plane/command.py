@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,10 @@ def control_plane(
         Path | None, typer.Option("--logs", help="Keep logs and keys in this folder.", file_okay=False)
     ] = None,
     user: Annotated[
-        list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a context of that name.")
+        list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a token and a context of that name.")
+    ] = None,
+    certificate: Annotated[
+        list[str] | None, typer.Option("--certificate", help="The same, by a client certificate in place of a token.")
     ] = None,
     *,
     until_eof: Annotated[
@@ -47,7 +51,17 @@ def control_plane(
     Exit code 3: there is none here, nor what a build needs (Go and the modules); 1: something failed.
     """
     try:
-        code = asyncio.run(_run(kubeconfig, logs, user or [], no_build=no_build, until_eof=until_eof))
+        options = Options(
+            None if kubeconfig is None else files.in_a_folder(kubeconfig.absolute()),
+            logs,
+            tuple(User(*files.named(each)) for each in user or ()),
+            tuple(files.named(each) for each in certificate or ()),
+            until_eof=until_eof,
+        )
+        code = _look() if no_build else asyncio.run(_run(options))
+    except files.NotUsable as error:
+        _say(str(error))
+        raise typer.Exit(2) from None
     except (NoControlPlane, PartFailed) as error:
         _say(str(error))
         raise typer.Exit(_ABSENT if isinstance(error, NothingToBuildWith) else 1) from None
@@ -56,30 +70,43 @@ def control_plane(
     raise typer.Exit(code)
 
 
-async def _run(kubeconfig: Path | None, logs: Path | None, users: list[str], *, no_build: bool, until_eof: bool) -> int:
-    environment = dict(os.environ)  # noqa: TID251 - Go's settings are the caller's
-    if no_build:
-        found = find(environment)
-        if found is None:
-            _say("no control plane is here yet: `make control-plane` builds one")
-            return _ABSENT
-        sys.stdout.write(f"{found.folder}\n")
-        return 0
-    assets = await find_or_build(environment, _say)
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, checked."""
+
+    kubeconfig: Path | None
+    logs: Path | None
+    by_token: tuple[User, ...]
+    by_certificate: tuple[tuple[str, tuple[str, ...]], ...]
+    until_eof: bool
+
+
+def _look() -> int:
+    found = find(dict(os.environ))  # noqa: TID251 - the cache is where the caller's settings put it
+    if found is None:
+        _say("no control plane is here yet: `make control-plane` builds one")
+        return _ABSENT
+    sys.stdout.write(f"{found.folder}\n")
+    return 0
+
+
+async def _run(options: Options) -> int:
+    assets = await find_or_build(dict(os.environ), _say)  # noqa: TID251 - Go's settings are the caller's
     sys.stdout.write(f"{assets.folder}\n")
     sys.stdout.flush()
-    if kubeconfig is None:
+    if options.kubeconfig is None:
         return 0
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as stack:
-        folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ks-control-plane-")))
-        async with running(assets, folder, map(_user, users)) as plane:
-            names = [ADMIN, *(_user(each).name for each in users)]
-            tokens = {name: files.token_section(plane.token(name)) for name in names}
-            files.publish(kubeconfig, plane.config(tokens, current=ADMIN))
-            await _serve(plane, stop, until_eof=until_eof)
+        folder = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ks-control-plane-")))
+        async with running(assets, folder, options.by_token) as plane:
+            names = [ADMIN, *(each.name for each in options.by_token)]
+            sections = {name: files.token_section(plane.token(name)) for name in names}
+            sections |= {name: plane.certificate(name, groups) for name, groups in options.by_certificate}
+            files.publish(options.kubeconfig, plane.config(sections, current=ADMIN))
+            await _serve(plane, stop, until_eof=options.until_eof)
     return 0
 
 
@@ -107,11 +134,6 @@ async def _end_of_input() -> bool:
         return True
     finally:
         transport.close()
-
-
-def _user(text: str) -> User:
-    name, _, groups = text.partition(":")
-    return User(name, tuple(filter(None, groups.split(","))))
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,7 @@ from keystead_sandbox.clock import Clock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube import bootstrap, documents, requests, reviews
 from keystead_sandbox.kube.auth import User, account, authenticate, impersonate
+from keystead_sandbox.kube.certificates import Certificates, Uncertified
 from keystead_sandbox.kube.errors import ApiError, forbidden_to, method_not_allowed, no_such_page, no_such_path
 from keystead_sandbox.kube.guards import Guards
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, SECRETS
@@ -45,13 +46,17 @@ class Cluster:
         seed: str | None = None,
         key: RSAKey | None = None,
     ) -> None:
-        """*seed* gives the same UIDs each time; *key* signs tokens in place of one of its own."""
+        """*seed* gives the same UIDs each time; *key* signs tokens in place of one of its own.
+
+        What the authority *ca_pem* has signed for clients is taken as a certificate of theirs.
+        """
         self._clock = clock
         self._journal = journal
         self._users = users
         self.tokens = TokenIssuer(clock, issuer, key)
         self.rest = Rest(clock, seed)
         self.rest.ca_pem = ca_pem
+        self._certificates = Certificates.of(ca_pem)
         self.authorizer = Authorizer(self.rest.store)
         self._reviews = Reviews(self.authorizer, self._user_of, self.rest.instant)
         self.rest.guard = Guards(self.rest, self.authorizer)
@@ -95,14 +100,14 @@ class Cluster:
 
     async def _handle(self, request: Request, record: "_Record") -> Response:
         try:
-            user = authenticate(request.headers, self._users, self._caller)
+            user = self._authenticate(request)
             record.caller = user.name
             user = impersonate(request.headers, user, self.authorizer.decide)
             record.caller = user.name
             self._permit(user, request)
             return await self._answer(request, user)
         except ApiError as error:
-            record.code = error.reason
+            record.code, record.cause = error.reason, error.cause
             if error.plain:
                 return Response(error.message, error.code, media_type="text/plain")
             return answer(error.status(), error.code, error.headers)
@@ -111,6 +116,16 @@ class Cluster:
             failure = ApiError(500, "InternalError", f"Internal error occurred: {type(error).__name__}")
             record.code = failure.reason
             return answer(failure.status(), failure.code)
+
+    def _authenticate(self, request: Request) -> User:
+        presented = (request.scope.get("extensions") or {}).get("tls", {}).get("client_cert_chain", ())
+        peer, uncertified = None, False
+        if presented and self._certificates is not None:
+            try:
+                peer = self._certificates.user(presented[0], self._clock.wall())
+            except Uncertified:
+                uncertified = True
+        return authenticate(request.headers, self._users, self._caller, peer, uncertified=uncertified)
 
     def _permit(self, user: User, request: Request) -> None:
         asked = requests.attributes(request)
@@ -170,6 +185,7 @@ class _Record:
         self._began = clock.now()
         self.caller = ""
         self.code = ""
+        self.cause = ""
         self.status = 0
 
     def write(self) -> None:
@@ -184,5 +200,6 @@ class _Record:
             status=self.status,
             code=self.code,
             caller=self.caller,
+            detail={"cause": self.cause} if self.cause else {},
             seconds=self._clock.now() - self._began,
         )

@@ -1,6 +1,7 @@
-"""Who is asking: bearer tokens of named users, ServiceAccount tokens that this cluster signed, and whom they stand for.
+"""Who is asking: by certificate, by a named user's token or a ServiceAccount's, and whom they stand for.
 
-- Without a token the caller is ``system:anonymous``; a token that means nobody is refused, whatever the path.
+- A certificate that counts comes before any token. One that does not count is passed over for a token that means somebody.
+- With neither the caller is ``system:anonymous``; a certificate or a token that means nobody is refused, whatever the path.
 - Impersonation is asked of the authoriser, one question for each header (Kubernetes docs: "User impersonation").
 """
 
@@ -60,14 +61,24 @@ def account(claims: Mapping[str, Any]) -> User:
 
 
 def authenticate(
-    headers: Headers, users: Mapping[str, User], account_of: Callable[[str], User | None], peer: User | None = None
+    headers: Headers,
+    users: Mapping[str, User],
+    account_of: Callable[[str], User | None],
+    peer: User | None = None,
+    *,
+    uncertified: bool = False,
 ) -> User:
-    """The caller: of the connection's certificate, or of the token; ApiError 401 for a token of nobody."""
+    """The caller: *peer*, whom the connection's certificate stands for, or whom the token does.
+
+    ApiError 401 for a token of nobody; and where there is no token, for a certificate that does not count (*uncertified*).
+    """
     if peer is not None:
         return peer
     scheme, _, token = headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
+        if uncertified:
+            raise unauthorized()
         return User(ANONYMOUS, (NOBODY,))
     user = users.get(token) or account_of(token)
     if user is None:

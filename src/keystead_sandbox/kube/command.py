@@ -1,17 +1,23 @@
-"""``keystead-sandbox kube``: the embedded API server alone, in the foreground."""
+"""``keystead-sandbox kube``: the embedded API server alone, in the foreground.
+
+- The kubeconfig appears all at once when the port accepts, and one that an earlier server has left there is gone before
+  that: who waits for it waits for nothing else.
+- What cannot be used (folder, port, journal, a user) is one line on standard error and exit code 2.
+"""
 
 import asyncio
-import base64
-import os
+import contextlib
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from keystead_sandbox import kubeconfig as files
 from keystead_sandbox.clock import ScaledClock
 from keystead_sandbox.journal import Journal
 from keystead_sandbox.kube.app import ENFORCED, Cluster
@@ -29,7 +35,10 @@ def kube(
         float, typer.Option("--clock-rate", help="How fast imposed waits pass.", min=0.1, max=100)
     ] = 1.0,
     user: Annotated[
-        list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a context of that name.")
+        list[str] | None, typer.Option("--user", help="NAME[:GROUP,...], with a token and a context of that name.")
+    ] = None,
+    certificate: Annotated[
+        list[str] | None, typer.Option("--certificate", help="The same, by a client certificate in place of a token.")
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="Write every request here, as JSON lines.")] = None,
 ) -> None:
@@ -37,32 +46,81 @@ def kube(
 
     SIGHUP makes a new key sign tokens from then on, and leaves the old ones published; SIGUSR1 withdraws the old ones.
     """
-    sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
-    asyncio.run(_serve(kubeconfig, port, clock_rate, user or [], journal))
+    try:
+        options = Options(
+            files.in_a_folder(kubeconfig.absolute()),
+            port,
+            clock_rate,
+            tuple(User(*files.named(each)) for each in user or ()),
+            tuple(User(*files.named(each)) for each in certificate or ()),
+            journal,
+        )
+        sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
+        asyncio.run(_serve(options))
+    except files.NotUsable as error:
+        typer.echo(f"keystead-sandbox kube: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
-async def _serve(kubeconfig: Path, port: int, rate: float, named: list[str], log: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, checked."""
+
+    kubeconfig: Path
+    port: int
+    rate: float
+    by_token: tuple[User, ...]
+    by_certificate: tuple[User, ...]
+    journal: Path | None
+
+
+async def _serve(options: Options) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    users = {secrets.token_urlsafe(24): each for each in (User(ADMIN, (ADMINS,)), *map(_user, named))}
-    clock = ScaledClock(rate)
-    journal = Journal(clock, log)
+        loop.add_signal_handler(number, stop.set)
+    users = {secrets.token_urlsafe(24): each for each in (User(ADMIN, (ADMINS,)), *options.by_token)}
+    clock = ScaledClock(options.rate)
     authority = Authority()
     app = _Late()
-    server = Server(app, port=port, tls=server_context(*authority.issue(("127.0.0.1", "localhost"))))
-    address = f"https://127.0.0.1:{await server.start()}"
-    app.cluster = Cluster(clock, journal, issuer=address, users=users, ca_pem=authority.ca_pem.decode())
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, app.cluster.tokens.rotate)
-    loop.add_signal_handler(signal.SIGUSR1, app.cluster.tokens.retire)
-    _publish(kubeconfig, _config(address, authority.ca_pem, users))
-    sys.stdout.write(f"keystead-sandbox kube: {address}, KUBECONFIG={kubeconfig}\n")
-    sys.stdout.flush()
+    tls = server_context(*authority.issue(("127.0.0.1", "localhost")), asks_clients=True)
+    server = Server(app, port=options.port, tls=tls)
+    with _journal(clock, options.journal) as journal:
+        try:
+            address = f"https://127.0.0.1:{await server.start()}"
+        except OSError as error:
+            raise files.NotUsable(
+                f"--port: {options.port} cannot be used: {error.strerror}. Name another, or 0."
+            ) from error
+        try:
+            app.cluster = Cluster(clock, journal, issuer=address, users=users, ca_pem=authority.ca_pem.decode())
+            loop.add_signal_handler(signal.SIGHUP, app.cluster.tokens.rotate)
+            loop.add_signal_handler(signal.SIGUSR1, app.cluster.tokens.retire)
+            sections: dict[str, dict[str, Any]] = {
+                **{each.name: files.token_section(token) for token, each in users.items()},
+                **{
+                    each.name: files.certificate_section(*authority.issue_client(each.name, each.groups))
+                    for each in options.by_certificate
+                },
+            }
+            cluster = files.cluster_section(address, authority.ca_pem)
+            files.publish(options.kubeconfig, files.document(cluster, sections, current=ADMIN))
+            sys.stdout.write(f"keystead-sandbox kube: {address}, KUBECONFIG={options.kubeconfig}\n")
+            sys.stdout.flush()
+            await stop.wait()
+        finally:
+            await server.stop()
+
+
+@contextlib.contextmanager
+def _journal(clock: ScaledClock, path: Path | None) -> Iterator[Journal]:
     try:
-        await stop.wait()
+        journal = Journal(clock, path)
+    except OSError as error:
+        raise files.NotUsable(f"--journal: {path} cannot be written: {error.strerror}. Name another.") from error
+    try:
+        yield journal
     finally:
-        await server.stop()
         journal.close()
 
 
@@ -73,32 +131,3 @@ class _Late:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.cluster(scope, receive, send)
-
-
-def _user(text: str) -> User:
-    name, _, groups = text.partition(":")
-    return User(name, tuple(filter(None, groups.split(","))))
-
-
-def _config(address: str, ca_pem: bytes, users: dict[str, User]) -> dict[str, Any]:
-    cluster = {"server": address, "certificate-authority-data": base64.b64encode(ca_pem).decode()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": ADMIN,
-        "clusters": [{"name": "sandbox", "cluster": cluster}],
-        "users": [{"name": each.name, "user": {"token": token}} for token, each in users.items()],
-        "contexts": [
-            {"name": each.name, "context": {"cluster": "sandbox", "user": each.name, "namespace": "default"}}
-            for each in users.values()
-        ],
-    }
-
-
-def _publish(path: Path, config: dict[str, Any]) -> None:
-    """All of the file or none, readable by its owner alone."""
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        yaml.safe_dump(config, file, sort_keys=False)
-    partial.replace(path)

@@ -27,6 +27,12 @@ class ApiError(Exception):
         self.plain = plain
         """Whether the answer is text, and no Status."""
 
+    @property
+    def cause(self) -> str:
+        """The reason of the first of its causes; empty where it names none."""
+        causes = (self.details or {}).get("causes") or [{}]
+        return str(causes[0].get("reason", ""))
+
     def status(self) -> dict[str, Any]:
         """The body."""
         body: dict[str, Any] = {
