@@ -22,10 +22,16 @@ from mutants.trials import STAGES, Outcome, Tree, Verdict
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", metavar="WORD", action="append", help="bugs or areas whose name holds WORD; repeatable")
+    parser = argparse.ArgumentParser(
+        prog="make mutants", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--only", metavar="WORD", action="append", help="bugs or areas whose name holds WORD; repeatable"
+    )
     parser.add_argument("--list", action="store_true", help="print the table of bugs and plant none")
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what goes to standard output")
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="what goes to standard output"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
     parser.add_argument("--stages", default=",".join(STAGES), help="whom to ask, in this order (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=min(2, len(os.sched_getaffinity(0))), help="bugs at a time")
@@ -85,7 +91,7 @@ def _checked(tree: Tree, bugs: Sequence[Bug], workers: int) -> str:
     _say(f"{len(tests)} tests without any bug")
     shares = [share for number in range(workers) if (share := tests[number::workers])]
     with ThreadPoolExecutor(len(shares)) as pool:
-        return next(filter(None, pool.map(lambda share: tree.check(share), shares)), "")
+        return next(filter(None, pool.map(tree.check, shares)), "")
 
 
 def _tried(trees: Sequence[Tree], bugs: Sequence[Bug], stages: Sequence[str]) -> Iterator[Verdict]:

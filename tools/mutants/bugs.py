@@ -59,7 +59,9 @@ class Bug:
         line = source[source.rfind("\n", 0, start) + 1 : end]
         depth = " " * (len(line) - len(line.lstrip(" ")))
         after = textwrap.indent(self.after, depth)
-        return source[:start] + (after if source[start:].startswith(depth) else after.removeprefix(depth)) + source[end:]
+        return (
+            source[:start] + (after if source[start:].startswith(depth) else after.removeprefix(depth)) + source[end:]
+        )
 
 
 def _places(before: str, source: str) -> Iterator[tuple[int, int]]:
@@ -84,7 +86,7 @@ def read_table(table: Path = TABLE) -> list[Bug]:
 
 
 def _bug(area: Area, row: dict[str, Any]) -> Bug:
-    if not isinstance(row, dict) or tuple(row) != _FIELDS:
+    if tuple(row) != _FIELDS:
         raise ValueError(f"{area.name}: a bug has {', '.join(_FIELDS)}, in this order; {row!r} has not")
     return Bug(
         area,

@@ -24,7 +24,9 @@ def table(verdicts: Sequence[Verdict]) -> str:
         (each.bug.name, each.bug.file.removeprefix("src/"), _catcher(each), f"{each.seconds:.1f}") for each in verdicts
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _catcher(verdict: Verdict) -> str:

@@ -9,6 +9,7 @@ Rules:
 
 import contextlib
 import enum
+import itertools
 import json
 import os
 import shutil
@@ -64,7 +65,7 @@ class Tree:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._finding = home / ".first-failure.json"
+        self._numbers = itertools.count(1)
         self._running: set[subprocess.Popen[str]] = set()
 
     @classmethod
@@ -109,16 +110,16 @@ class Tree:
         return f"{answer.by}: {answer.how}" if answer.outcome is not None else ""
 
     def _test(self, tests: Sequence[str], limit: float, *, quiet: bool = True) -> _Answer:
-        self._finding.unlink(missing_ok=True)
+        finding = self.home / f".first-failure-{next(self._numbers)}.json"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
-        command += ["-p", "mutants.first_failure", "--first-failure", str(self._finding)]
+        command += ["-p", "mutants.first_failure", "--first-failure", str(finding)]
         status, said = self._run([*command, *tests], limit, compiles=not quiet)
         if status == _PASSED:
             return _Answer(None)
         if status is None:
             return _Answer(Outcome.INVALID, tests[0], f"no end within {limit:g} s")
-        found = json.loads(self._finding.read_text()) if self._finding.exists() else None
+        found = json.loads(finding.read_text()) if finding.exists() else None
         if found is None:
             last = said.strip().splitlines()[-1:] or [""]
             return _Answer(Outcome.INVALID, tests[0], f"pytest ended with {status}: {last[0]}")
