@@ -210,3 +210,19 @@ def test_one_bug_is_chosen_by_its_name(project: Project) -> None:
     assert listed.stdout.splitlines()[0] == "Rooms"
     assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["any-number"]
     assert (unknown.returncode, unknown.stderr) == (2, "no bug is called nothing; see --list\n")
+
+
+def test_no_bug_names_what_does_not_exist(tmp_path: Path) -> None:
+    for bug in TABLE:
+        (tmp_path / f"{bug.name}.py").write_text(bug.planted((ROOT / bug.file).read_text()))
+    ruff = Path(sys.executable).with_name("ruff")
+
+    checked = subprocess.run(  # noqa: S603 - our own tool and files
+        [ruff, "check", "--isolated", "--select", "F821,F822,F823", "--output-format", "concise", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert checked.stdout.strip() == "All checks passed!"
