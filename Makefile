@@ -41,6 +41,10 @@ FIRST ?= 1
 simulate: $(DEV) ## play SEEDS=500 random stories from FIRST=1 on, on virtual time; 1 if a rule breaks
 	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
+.PHONY: mutants
+mutants: $(DEV) ## plant known bugs, one at a time, in a copy; 1 if no test catches one; ARGS="--list", "--only NAME"
+	@PYTHONPATH=tools $(BIN)/python -m mutants $(ARGS)
+
 .PHONY: check
 check: lint test ## what CI runs: lint, types, contracts, tests
 

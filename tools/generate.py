@@ -1,4 +1,4 @@
-"""Writes what is generated: the CRDs, the roles, the reference pages and the page of fidelity. ``--check`` only says whether they are up to date."""
+"""Writes what is generated: the CRDs, the roles, the reference pages, the pages of fidelity and of planted bugs. ``--check`` only says whether they are up to date."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import fidelity
 import yaml
+from mutants.bugs import read_table
+from mutants.page import page as mutants_page
 
 from keystead.kube.crd import crd_yaml
 from keystead.kube.permissions import ENGINE, NAMESPACE, OPERATOR, Role, Rule, roles
@@ -128,6 +130,7 @@ def outputs() -> dict[Path, str]:
         ROOT / "docs/reference/api.md": api(),
         ROOT / "docs/reference/troubleshooting.md": troubleshooting(),
         ROOT / "docs/reference/rbac.md": rbac(),
+        ROOT / "docs/reference/mutants.md": NOTE + mutants_page(read_table()),
         **{ROOT / "deploy/rbac" / name: text for name, text in rbac_files().items()},
     }
     for crd in yaml.safe_load_all(crd_yaml()):
