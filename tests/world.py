@@ -115,6 +115,8 @@ class World:
     grain = 0.0
     """Sandbox seconds by which an instant may be off; none in virtual time."""
     cluster: Cluster
+    users: dict[str, User]
+    """By token; whoever else is put here may sign in too."""
 
     def __new__(cls, **settings: Any) -> Self:
         del settings
@@ -147,8 +149,8 @@ class World:
 
     def _make_cluster(self) -> None:
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
-        users = {"operator": User(OPERATOR_NAME, groups)}
-        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
+        self.users = {"operator": User(OPERATOR_NAME, groups)}
+        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=self.users)
         for item in (*custom_resources(), *manifests()):
             self.put(item)
 
@@ -254,28 +256,31 @@ class World:
 
     def make(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """One more operator, unmodified above the two HTTP seams; not started."""
-        trap = trap or Trap()
+        self.built.append(Operator(self.settings, self.seams(trap or Trap(), instance)))
+        return self.built[-1]
 
+    def seams(
+        self, trap: Trap, instance: str = "", *, kubernetes: SingleConfig | None = None, credential: Any = None
+    ) -> Seams:
+        """The two HTTP seams and the clock; as the operator, or as somebody else."""
         azure = _through(trap, self.azure_app)
         config, transport = self._kubernetes(trap)
-        seams = Seams(
+        return Seams(
             clock=self._operator_clock(),
-            kubernetes=config,
+            kubernetes=kubernetes or config,
             kubernetes_transport=transport,
             azure_transport=lambda: ASGIAzureTransport(azure),
-            credential=StaticCredential(self),
+            credential=credential or StaticCredential(self),
             instance=instance or f"operator-{len(self.operators)}",
             patience=Patience(first_retry=0.1, longest_retry=1.0),
         )
-        self.built.append(Operator(self.settings, seams))
-        return self.built[-1]
 
     def _operator_clock(self) -> LoopClock:
         return LoopClock(EPOCH)
 
     def _kubernetes(self, trap: Trap) -> tuple[SingleConfig, httpx2.AsyncBaseTransport]:
         """How an operator gets to the API server, and as whom."""
-        return _config("operator"), StreamingASGITransport(_through(trap, self.cluster))
+        return config_of("operator"), StreamingASGITransport(_through(trap, self.cluster))
 
     def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """Start one more operator."""
@@ -390,7 +395,8 @@ async def _quietly(running: Any) -> None:
         await running
 
 
-def _config(user: str) -> SingleConfig:
+def config_of(user: str) -> SingleConfig:
+    """How this user of the embedded API server gets there."""
     config = KubeConfig.from_dict(
         {
             "current-context": "c",
