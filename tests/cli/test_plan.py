@@ -280,6 +280,23 @@ async def test_what_may_not_be_read_in_azure_is_never_taken_for_empty() -> None:
         assert as_json(planned.cluster, planned.grants, planned.missing)["complete"] is False
 
 
+async def test_an_object_that_cannot_be_understood_is_named_and_the_plan_is_not_the_whole() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        claim(world, "shop")
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        await world.stop()
+        (entry,) = world.objects("federations")
+        entry["spec"]["identityResourceId"] = "nonsense"
+
+        planned = await look(world)
+
+        (missing,) = planned.missing
+        assert entry["metadata"]["name"] in missing
+
+
 async def test_azure_that_answers_nothing_at_all_is_an_error() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"))

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -27,6 +27,14 @@ export = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Exported(NamedTuple):
+    """What the ledger records."""
+
+    standing: tuple[Standing, ...]
+    absent: tuple[Federation, ...]
+    """Azure has not got these, or has something else under their names."""
 
 
 @export.callback()
@@ -50,7 +58,7 @@ def terraform(
     """Write what stands in Azure as azurerm_federated_identity_credential, with import blocks."""
     major = int(one_of(azurerm, tuple(map(str, MAJORS)), "--azurerm"))
     one_of(output, ("hcl", "tf-json", "json"), "--output")
-    standing, absent = asyncio.run(_look(settings_of(kubeconfig, context), grants or ()))
+    standing, absent = asyncio.run(look_and_export(settings_of(kubeconfig, context), grants or ()))
     match output:
         case "hcl":
             text = hcl(standing, major=major)
@@ -62,24 +70,32 @@ def terraform(
         sys.stdout.write(text)
     else:
         _write(output_file, text)
+    if not standing:
+        typer.echo("keystead: nothing that the ledger records stands in Azure", err=True)
     for federation in absent:
         where = f"{federation.claim_key} on identity {federation.identity.name}"
         typer.echo(f"keystead: left out, as Azure does not have it: {where}", err=True)
 
 
-async def _look(settings: Settings, wanted: Sequence[str]) -> tuple[tuple[Standing, ...], tuple[Federation, ...]]:
+async def look_and_export(settings: Settings, wanted: Sequence[str]) -> Exported:
+    """One look, and what stands."""
     async with Look(settings) as look:
-        names = look.grants(wanted)
-        with console(errors=True).status("reading identities") as status:
-            seen = await look.snapshots(names, lambda read, of: status.update(f"reading identities: {read} of {of}"))
-        missing = (*look.left_out(), *look.unread(seen.values()))
-        if missing:
-            text = f"nothing is exported, since not everything could be read: {'; '.join(map(plain, missing))}"
-            raise Refused(Reason.AZURE_REFUSED, text)
-        return what_stands(each for each in seen.values() if each is not None)
+        return await export_of(look, wanted)
 
 
-def what_stands(seen: Iterable[Snapshot]) -> tuple[tuple[Standing, ...], tuple[Federation, ...]]:
+async def export_of(look: Look, wanted: Sequence[str]) -> Exported:
+    """Of the *wanted* grants; of all when none is named. Refused when not everything can be read."""
+    names = look.grants(wanted)
+    with console(errors=True).status("reading identities") as status:
+        seen = await look.snapshots(names, lambda read, of: status.update(f"reading identities: {read} of {of}"))
+    missing = (*look.left_out(), *look.unread(seen.values()))
+    if missing:
+        text = f"nothing is exported, since not everything could be read: {'; '.join(map(plain, missing))}"
+        raise Refused(Reason.AZURE_REFUSED, text)
+    return what_stands(each for each in seen.values() if each is not None)
+
+
+def what_stands(seen: Iterable[Snapshot]) -> Exported:
     """Pure: what the ledger records and Azure has, and what the ledger records and Azure has not.
 
     An entry that is being revoked is neither: its credential is about to go.
@@ -96,7 +112,7 @@ def what_stands(seen: Iterable[Snapshot]) -> tuple[tuple[Standing, ...], tuple[F
                 standing.append(Standing(federation, held))
             else:
                 absent.append(federation)
-    return in_order(standing), tuple(sorted(absent, key=lambda each: each.name))
+    return Exported(in_order(standing), tuple(sorted(absent, key=lambda each: each.name)))
 
 
 def _write(path: Path, text: str) -> None:

@@ -67,8 +67,10 @@ def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[str
         if not number:
             _line(console, title, 2, style="cyan")
         _line(console, unit.about, 4)
+        grid = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
         for line in lines:
-            _line(console, line, 6)
+            grid.add_row("-", Text(line, overflow="fold"))
+        console.print(Padding(grid, (0, 0, 0, 6), expand=False))
 
 
 def _steps(unit: Unit) -> Iterator[str]:

@@ -130,7 +130,7 @@ class Look:
         """Identities that stand there and could not be read, and why: what is planned for them is not the whole."""
         states = {each.id: each for snapshot in seen if snapshot is not None for each in snapshot.identities.values()}
         return tuple(
-            f"{identity}: {state.problem_detail} {_CURES.get(state.problem, CATALOGUE[state.problem].admin)}"
+            _with_cure(f"{identity}: {state.problem_detail}", _CURES.get(state.problem, CATALOGUE[state.problem].admin))
             for identity, state in sorted(states.items())
             if state.problem is not None and state.problem is not Reason.IDENTITY_NOT_FOUND
         )
@@ -165,9 +165,14 @@ class Look:
         if worst is None or worst.problem is None or (not signed_out and len(problems) < len(states)):
             return
         cure = _CURES.get(worst.problem, "")
-        text = f"{worst.id.name}: {worst.problem_detail} {cure}".strip()
+        where = "" if signed_out else f"identity {worst.id.name}: "
+        text = _with_cure(f"{where}{worst.problem_detail}", cure)
         kind: type[KeysteadError] = Refused if cure or not CATALOGUE[worst.problem].heals else Retryable
         raise kind(worst.problem, text)
+
+
+def _with_cure(text: str, cure: str) -> str:
+    return f"{text.rstrip('. ')}. {cure}".strip()
 
 
 def _identities(seen: dict[str, Snapshot | None]) -> list[IdentityId]:

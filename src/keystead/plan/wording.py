@@ -81,6 +81,6 @@ def _about_ledger(step: RecordFederation | BeginRevocation | ForgetFederation) -
             adopted = ", adopted as it is" if step.federation.adopted else ""
             return f"record Federation {step.federation.name} on identity {step.federation.identity.name}{adopted}"
         case BeginRevocation():
-            return f"begin to revoke Federation {step.federation_name}: {step.cause}"
+            return f"begin to revoke ({step.cause}) Federation {step.federation_name}"
         case ForgetFederation():
             return f"drop Federation {step.federation_name}, once Azure is clean"
