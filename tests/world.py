@@ -280,7 +280,7 @@ class World:
 
     def _kubernetes(self, trap: Trap) -> tuple[SingleConfig, httpx2.AsyncBaseTransport]:
         """How an operator gets to the API server, and as whom."""
-        return config_of("operator"), StreamingASGITransport(_through(trap, self.cluster))
+        return _config("operator"), StreamingASGITransport(_through(trap, self.cluster))
 
     def start(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """Start one more operator."""
@@ -395,8 +395,7 @@ async def _quietly(running: Any) -> None:
         await running
 
 
-def config_of(user: str) -> SingleConfig:
-    """How this user of the embedded API server gets there."""
+def _config(user: str) -> SingleConfig:
     config = KubeConfig.from_dict(
         {
             "current-context": "c",

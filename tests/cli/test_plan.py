@@ -21,7 +21,7 @@ from keystead.plan.preview import Preview
 from keystead_sandbox.faults import Fault
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import Application, Identity
-from world import ISSUER, StaticCredential, Trap, World, config_of
+from world import ISSUER, StaticCredential, Trap, World, _config
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 _SHOP = "system:serviceaccount:shop:keystead"
@@ -53,7 +53,7 @@ def viewer(world: World) -> Seams:
     reader = world.azure.add_application("reader", secret="unused")
     group = next(iter(world.azure.groups.values()))
     world.azure.assign_role(reader.object_id, "Reader", group.id)
-    return world.seams(Trap(), kubernetes=config_of("viewer"), credential=Somebody(world, reader))
+    return world.seams(Trap(), kubernetes=_config("viewer"), credential=Somebody(world, reader))
 
 
 async def look(world: World, *grants: str, seams: Seams | None = None) -> Planned:
@@ -333,7 +333,7 @@ async def test_a_sign_in_that_fails_is_told_with_what_to_do() -> None:
 async def test_somebody_without_rights_in_the_cluster_is_told_which_role_has_them() -> None:
     async with World() as world:
         world.users["nobody"] = User("nobody")
-        seams = world.seams(Trap(), kubernetes=config_of("nobody"))
+        seams = world.seams(Trap(), kubernetes=_config("nobody"))
 
         with pytest.raises(Refused, match=VIEWER):
             await look(world, seams=seams)

@@ -151,3 +151,17 @@ def test_what_both_write_at_will_is_there_in_the_end(beside: tuple[Installation,
     facts = installation.keystead("export", "terraform", "-o", "json")
     assert facts.stdout.count('"importId"') == 8
     assert not azure.is_kept()
+
+
+def test_what_keystead_revokes_terraform_would_write_again(beside: tuple[Installation, Azure], tmp_path: Path) -> None:
+    installation, _ = beside
+    installation.namespace("shop", team="team")
+    installation.until(lambda: installation.ready() == 1)
+    terraform = Terraform(tmp_path / "terraform", installation.environment())
+    terraform.write("credentials.tf", installation.keystead("export", "terraform").stdout)
+    assert terraform.apply().counts["imported"] == 1
+
+    installation.delete("Namespace", "shop")
+    installation.until(lambda: not installation.objects("Federation"))
+
+    assert terraform.plan().counts == {"add": 1, "change": 0, "destroy": 0}

@@ -1,4 +1,4 @@
-"""A plan for programs. The keys are described in ``docs/plan-and-export.md``; they are added to, never renamed."""
+"""A plan for programs. The keys are described in ``docs/migrate.md``; they are added to, never renamed."""
 
 import dataclasses
 import datetime
@@ -13,7 +13,7 @@ from keystead.plan.preview import Preview, Unit
 from keystead.plan.steps import Held, Step
 from keystead.plan.wording import say
 
-_TOLD = {
+TOLD = {
     "namespace": "namespace",
     "name": "name",
     "store_name": "name",
@@ -85,8 +85,8 @@ def _step(step: Step) -> dict[str, Any]:
         if isinstance(value, Federation):
             told |= {"federation": value.name, "identity": str(value.identity), "namespace": value.namespace}
             told |= {"serviceAccount": value.service_account_name, "credential": _plain(value.credential)}
-        elif field.name in _TOLD and value is not None:
-            told[_TOLD[field.name]] = _plain(value)
+        elif field.name in TOLD and value is not None:
+            told[TOLD[field.name]] = _plain(value)
     return told
 
 
