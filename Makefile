@@ -27,6 +27,10 @@ test: $(DEV) ## run all tests
 test-az: $(DEV) ## azure-cli, unmodified, against the emulated Azure; installs it once, outside the checkout
 	@az="$$($(BIN)/python tools/azure_cli.py)" && KEYSTEAD_AZ="$$az" $(BIN)/python -m pytest -q tests/az $(ARGS)
 
+.PHONY: test-terraform
+test-terraform: $(DEV) ## Terraform's real azurerm provider; TF_AZURERM_PROVIDER_DIR=FOLDER has it built, skipped without
+	@$(BIN)/python -m pytest -q tests/terraform $(ARGS)
+
 .PHONY: control-plane
 control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it once; prints its folder
 	@$(BIN)/keystead-sandbox control-plane

@@ -33,6 +33,7 @@ from keystead_sandbox.clock import ScaledClock, VirtualClock
 from keystead_sandbox.journal import Entry, Journal
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.app import Cluster
+from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import AUDIENCE, Identity, Vault
 from keystead_sandbox.world import World as AzureWorld
 from transports import StreamingASGITransport
@@ -119,6 +120,8 @@ class World:
     patience = Patience(first_retry=0.1, longest_retry=1.0)
     """Of the operators' watches."""
     cluster: Cluster
+    users: dict[str, User]
+    """By token; whoever else is put here may sign in too."""
 
     def __new__(cls, **settings: Any) -> Self:
         del settings
@@ -150,8 +153,8 @@ class World:
         return Settings(lane_pace=4.0, lease_namespace=NAMESPACE, **given)
 
     def _make_cluster(self) -> None:
-        users = {"operator": acting.operator()}
-        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=users)
+        self.users = {"operator": acting.operator()}
+        self.cluster = Cluster(self.clock, self.journal, issuer=ISSUER, users=self.users)
         for item in (*custom_resources(), *manifests(), *acting.bindings()):
             self.put(item)
 
@@ -285,21 +288,24 @@ class World:
 
     def make(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
         """One more operator, unmodified above the two HTTP seams; not started."""
-        trap = trap or Trap()
+        self.built.append(Operator(self.settings, self.seams(trap or Trap(), instance)))
+        return self.built[-1]
 
+    def seams(
+        self, trap: Trap, instance: str = "", *, kubernetes: SingleConfig | None = None, credential: Any = None
+    ) -> Seams:
+        """The two HTTP seams and the clock; as the operator, or as somebody else."""
         azure = _through(trap, self.azure_app)
         config, transport = self._kubernetes(trap)
-        seams = Seams(
+        return Seams(
             clock=self._operator_clock(),
-            kubernetes=config,
+            kubernetes=kubernetes or config,
             kubernetes_transport=transport,
             azure_transport=lambda: ASGIAzureTransport(azure),
-            credential=StaticCredential(self),
+            credential=credential or StaticCredential(self),
             instance=instance or f"operator-{len(self.operators)}",
             patience=self.patience,
         )
-        self.built.append(Operator(self.settings, seams))
-        return self.built[-1]
 
     def _operator_clock(self) -> LoopClock:
         return LoopClock(EPOCH)

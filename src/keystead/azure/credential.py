@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.azure.clouds import Cloud
 from keystead.azure.transport import MakeTransport
+from keystead.model.errors import Refused
+from keystead.model.reasons import Reason
 from keystead.model.secret import Secret
 
 if TYPE_CHECKING:
@@ -26,7 +28,19 @@ def make_credential(sign_in: SignIn, cloud: Cloud, transport: MakeTransport) -> 
     """The most specific that is complete: secret, workload identity, managed identity, else the default chain.
 
     azure-identity is imported piece by piece: the whole of it costs tens of megabytes.
+
+    Raises:
+        Refused: What is offered makes no sense (an empty client id, a tenant that is none), as azure-identity says.
+
     """
+    try:
+        return _most_specific(sign_in, cloud, transport)
+    except ValueError as error:
+        text = f"cannot sign in to Azure: {error}; correct or unset AZURE_TENANT_ID, AZURE_CLIENT_ID and the rest."
+        raise Refused(Reason.AZURE_SIGN_IN_FAILED, text) from error
+
+
+def _most_specific(sign_in: SignIn, cloud: Cloud, transport: MakeTransport) -> "AsyncTokenCredential":
     how: dict[str, Any] = {"authority": cloud.authority, "transport": transport(), "retry_total": 1}
     if sign_in.tenant_id and sign_in.client_id and sign_in.client_secret is not None:
         from azure.identity.aio import ClientSecretCredential  # noqa: PLC0415 - see above

@@ -5,12 +5,20 @@ import sys
 import typer
 
 from keystead.cli.crds import crds
+from keystead.cli.export import export
+from keystead.cli.plan import plan
 from keystead.cli.rbac import rbac
 from keystead.cli.review import approve, deny, requests
 from keystead.cli.run import run
 from keystead.cli.sandbox import sandbox
 from keystead.cli.sync import sync
 from keystead.model.errors import KeysteadError, Retryable
+
+_CURES = {
+    False: "Check that the API server runs and that KUBECONFIG names its address",
+    True: "Check that this machine reaches Azure (proxy, firewall, DNS)",
+}
+"""By whether it is Azure that did not answer."""
 
 app = typer.Typer(
     name="keystead",
@@ -25,6 +33,8 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )(sandbox)
+app.command()(plan)
+app.add_typer(export, name="export")
 app.command()(requests)
 app.command()(approve)
 app.command()(deny)
@@ -40,5 +50,5 @@ def main() -> None:
         sys.stderr.write(f"keystead: {error}\n")
         if isinstance(error, Retryable):
             # A refusal names its own cure; for what did not answer, the cure lies around us.
-            sys.stderr.write("Check that the API server runs and that KUBECONFIG names its address, then try again.\n")
+            sys.stderr.write(_CURES[error.reason.startswith("Azure")] + ", then try again.\n")
         sys.exit(1)

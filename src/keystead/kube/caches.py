@@ -1,5 +1,6 @@
 """The informers of the operator, and the reads that observing needs."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -75,6 +76,13 @@ class ClusterCaches:
     async def until_synced(self) -> None:
         for informer in self.informers:
             await informer.synced.wait()
+
+    async def read(self) -> None:
+        """Read everything once, without watching; raises the first error. A kind that must be there, and is not, is one."""
+        answers = await asyncio.gather(*(informer.read() for informer in self.informers), return_exceptions=True)
+        for answer in answers:
+            if answer is not None:
+                raise answer
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -125,6 +125,21 @@ class Informer(Generic[R]):
             if wait > 0:
                 await self.clock.sleep(wait)
 
+    async def read(self) -> None:
+        """Read what is there once, and watch nothing; errors of :mod:`keystead.model.errors`, first of all."""
+        try:
+            await self._list()
+        except Unreadable as error:
+            raise unreadable(f"GET {self.path}", error) from error
+        except KeysteadError as error:
+            if error.code in _EXPIRED and self._paged:
+                self._paged = False  # it took too long in pages
+                await self.read()
+            elif error.code in _ABSENT and self.optional:
+                self.synced.set()
+            else:
+                raise
+
     async def _turn(self) -> KeysteadError | None:
         """Read what is there, if need be, and watch until the watch ends; what went wrong."""
         try:

@@ -20,6 +20,7 @@ LEASE, ENGINE_LEASE = "keystead-operator", "keystead-sync"
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
 _TELL = ("get", "create", "patch")
+_DISCOVERY = "/.well-known/openid-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,12 @@ def roles(account_names: Sequence[str]) -> tuple[Role, ...]:
         Role(ENGINE, "The engine, in its own namespace.", _election(ENGINE_LEASE), account=True, cluster=False),
         Role(ADMIN, "Platform admins: say which namespaces may have which vault.", _admin()),
         Role(APPROVER, "Reviewers: decide on claims, and nothing else.", _approver()),
-        Role(VIEWER, "Auditors and on-call: see everything of ours, change nothing.", _viewer()),
+        Role(VIEWER, "Auditors and on-call: see everything of ours, change nothing.", _viewer(names)),
         Role(TENANT, "Developers, in the namespaces that they may edit anyway.", _tenant(), aggregate_to="edit"),
     )
 
 
 def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
-    # The API server lets a named account be watched in all namespaces when the request names it, which is possible for
-    # one name only: a field selector cannot say "or".
-    watched = names if len(names) == 1 else ()
     return (
         Rule("", ("namespaces",), READ, "labels, annotations and UIDs decide who is allowed"),
         Rule(GROUP, ("vaultgrants", "vaultapprovals"), ("list", "watch"), "what admins and reviewers have said"),
@@ -91,15 +89,24 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
             ("patch",),
             "conditions, for people to read",
         ),
-        Rule("", ("serviceaccounts",), ("list", "watch"), "whose annotations name which identity", names=watched),
+        Rule(
+            "", ("serviceaccounts",), ("list", "watch"), "whose annotations name which identity", names=_watched(names)
+        ),
         Rule("", ("serviceaccounts",), ("create",), "the account of a claim; creation cannot be limited by name"),
         Rule("", ("serviceaccounts",), ("get", "patch"), "annotate exactly it once its trust is proven", names=names),
         Rule("", ("serviceaccounts/token",), ("create",), "prove the trust by an exchange", names=names),
         Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
         Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
-        Rule("", (), ("get",), "the token issuer's name", paths=("/.well-known/openid-configuration",)),
+        Rule("", (), ("get",), "the token issuer's name", paths=(_DISCOVERY,)),
     )
+
+
+def _watched(names: tuple[str, ...]) -> tuple[str, ...]:
+    """By which name accounts are listed; empty: by none."""
+    # The API server lets a named account be watched in all namespaces when the request names it, which is possible for
+    # one name only: a field selector cannot say "or".
+    return names if len(names) == 1 else ()
 
 
 def _election(lease: str) -> tuple[Rule, ...]:
@@ -150,9 +157,16 @@ def _approver() -> tuple[Rule, ...]:
     )
 
 
-def _viewer() -> tuple[Rule, ...]:
+def _viewer(names: tuple[str, ...]) -> tuple[Rule, ...]:
     kinds = ("vaultgrants", "vaultclaims", "vaultapprovals", "federations")
-    return (Rule(GROUP, kinds, READ, "the chain from namespace to vault"),)
+    plan = "`keystead plan` looks at what the operator looks at"
+    return (
+        Rule(GROUP, kinds, READ, "the chain from namespace to vault"),
+        Rule("", ("namespaces",), ("get", "list"), plan),
+        Rule("", ("serviceaccounts",), ("list",), plan, names=_watched(names)),
+        Rule(ESO, ("secretstores",), ("list",), plan),
+        Rule("", (), ("get",), plan, paths=(_DISCOVERY,)),
+    )
 
 
 def _tenant() -> tuple[Rule, ...]:

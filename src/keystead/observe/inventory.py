@@ -127,6 +127,12 @@ class Inventory:
         watched.corrections += 1  # a list that is under way may be from before
         watched.due = float("-inf")
 
+    async def until_read(self, told: Callable[[], None] = lambda: None) -> None:
+        """Wait until the lists under way have been taken, with a word after each; what went wrong is in the states."""
+        while readings := [each.reading for each in self._watched.values() if each.reading and not each.reading.done()]:
+            await asyncio.wait(readings, return_when=asyncio.FIRST_COMPLETED)
+            told()
+
     async def stop(self) -> None:
         readings = [each.reading for each in self._watched.values() if each.reading is not None]
         for reading in readings:

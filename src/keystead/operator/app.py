@@ -218,7 +218,7 @@ class Operator:
             writer, self._exchanger, clock, board, requeue, Quorum(settings.quorum, settings.quorum_interval)
         )
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
-        self._observer = Observer(caches, self.inventory, memory, clock, cluster, _limits(settings))
+        self._observer = Observer(caches, self.inventory, memory, clock, cluster, limits_of(settings))
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
@@ -262,7 +262,9 @@ class Operator:
         return {"synced": synced, "watching": watching, "leader": self.lease.held, "azure": azure}
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """The settings that rules depend on."""
+
     def seconds(value: float) -> datetime.timedelta:
         return datetime.timedelta(seconds=value)
 

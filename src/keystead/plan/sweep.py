@@ -17,7 +17,8 @@ from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import Held, Step, SweepCredential
 from keystead.plan.validation import Validated
 
-_SIGHTINGS = 2
+SIGHTINGS = 2
+"""Separate lists that must have shown a credential before it counts as an orphan."""
 _SUBJECT_PARTS = 4
 
 
@@ -32,7 +33,7 @@ def sweep(
     for identity in sorted(member.identity for member in valid.pool):
         state = snapshot.identities.get(identity)
         for held in sorted(state.credentials) if state is not None and state.known else ():
-            if snapshot.orphan_sightings.get((identity, held), 0) < _SIGHTINGS:
+            if snapshot.orphan_sightings.get((identity, held), 0) < SIGHTINGS:
                 continue
             known = (identity.key, held.name.lower()) in holdings.ledger or held.name in snapshot.in_flight
             if not known and _abandoned(snapshot, held, allowed):

@@ -31,7 +31,7 @@ class _Slot(NamedTuple):
     """When its identity allows the next write; zero among those that are ready."""
     taken: int
     """Room left, negative: the most room first."""
-    index: int
+    place: int
 
 
 @dataclass(slots=True)
@@ -101,15 +101,15 @@ class Turns:
         while (found := self._next()) is not None:
             start, subscription = found
             slot = subscription.pop()
-            if barred(slot.index):
+            if barred(slot.place):
                 passed.append((subscription, slot))
                 continue
             self._turn(subscription, slot, start)
-            taken = slot.index
+            taken = slot.place
             break
         for subscription, slot in passed:
             heapq.heappush(subscription.resting, slot)
-        return passed[0][1].index if taken is None and passed else taken
+        return passed[0][1].place if taken is None and passed else taken
 
     def _next(self) -> tuple[float, _Subscription] | None:
         """Where the next write could start first, and when."""
@@ -126,4 +126,4 @@ class Turns:
         subscription.free_at = start + self._paces.subscription
         subscription.room -= 1
         if slot.taken + 1 < 0:
-            heapq.heappush(subscription.resting, _Slot(start + self._paces.identity, slot.taken + 1, slot.index))
+            heapq.heappush(subscription.resting, _Slot(start + self._paces.identity, slot.taken + 1, slot.place))

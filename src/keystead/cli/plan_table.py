@@ -1,0 +1,114 @@
+"""A plan for people: a block for each grant, readable at 80 columns.
+
+What a step is for stands on a line of its own, since names of namespaces, claims and credentials are long, and are copied.
+"""
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from keystead.cli.options import plain
+from keystead.model.reasons import CATALOGUE, Reason
+from keystead.plan.preview import Preview, Unit
+from keystead.plan.steps import Step
+from keystead.plan.wording import say
+
+_COLUMNS = ("OURS", "ADOPTABLE", "FOREIGN", "RESERVED", "FREE")
+
+
+def print_plan(console: Console, grants: Sequence[Preview]) -> None:
+    """Everything, and one closing line."""
+    for each in grants:
+        _grant(console, each)
+    steps, held = sum(each.steps for each in grants), sum(each.held for each in grants)
+    if not grants:
+        console.print("There is no VaultGrant.")
+    elif not steps and not held:
+        console.print("Nothing to do.")
+    else:
+        rest = f", {held} held back" if held else ""
+        console.print(f"{_count(steps, 'step')} to take{rest}. Nothing was written.")
+
+
+def _grant(console: Console, grant: Preview) -> None:
+    gone = "" if grant.exists else " (does not exist)"
+    console.print(Text(f"VaultGrant {grant.grant}{gone}", style="bold"))
+    for trouble in grant.troubles:
+        _line(console, f"{trouble.type}: {plain(trouble.message)}", 2, style="yellow")
+    slots = _slots(grant)
+    if slots is not None:
+        console.print(Padding(slots, (0, 0, 0, 2), expand=False))
+    _block(console, "Steps", ((unit, _steps(unit)) for unit in grant.units if unit.steps))
+    _block(console, "Held back", ((unit, _held(unit)) for unit in grant.units if unit.held))
+    if grant.waiting:
+        _line(console, "Waiting", 2, style="cyan")
+    for waiting in grant.waiting:
+        _line(console, waiting.claim, 4)
+        _line(console, f"{waiting.reason}: {plain(waiting.message)}", 6)
+    if grant.census.adoptable:
+        _line(console, "Credentials of others that trust what this grant would", 2, style="cyan")
+    for each in grant.census.adoptable:
+        _line(console, f"{each.credential.name} on identity {each.identity.name}", 4)
+        served = f"claim {each.claim}" if each.claim else f"nobody yet: no claim in {each.namespace}"
+        _line(console, f"would serve {served}, ServiceAccount {each.service_account}", 6)
+    console.print()
+
+
+def _line(console: Console, text: str, indent: int, *, style: str = "") -> None:
+    console.print(Padding(Text(text, style=style, overflow="fold"), (0, 0, 0, indent), expand=False))
+
+
+def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[str]]]) -> None:
+    for number, (unit, lines) in enumerate(rows):
+        if not number:
+            _line(console, title, 2, style="cyan")
+        _line(console, unit.about, 4)
+        grid = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
+        for line in lines:
+            grid.add_row("-", Text(line, overflow="fold"))
+        console.print(Padding(grid, (0, 0, 0, 6), expand=False))
+
+
+def _steps(unit: Unit) -> Iterator[str]:
+    for step in unit.steps:
+        yield f"{plain(say(step))}{_when(step)}"
+
+
+def _when(step: Step) -> str:
+    moment: datetime.datetime | None = getattr(step, "not_before", None)
+    return "" if moment is None else f", from {moment:%H:%M:%S} UTC"
+
+
+def _held(unit: Unit) -> Iterator[str]:
+    by_reason: dict[Reason, list[Step]] = {}
+    for held in unit.held:
+        by_reason.setdefault(held.reason, []).append(held.step)
+    for reason, steps in by_reason.items():
+        for step in steps:
+            yield plain(say(step))
+        yield f"{reason}: {CATALOGUE[reason].tenant}"
+
+
+def _slots(grant: Preview) -> Table | None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("IDENTITY", overflow="fold")
+    for title in _COLUMNS:
+        table.add_column(title, justify="right")
+    counts = {count.identity.key: count for count in grant.census.counts}
+    for each in grant.identities:
+        count = counts.get(each.resource_id.lower())
+        numbers: tuple[int, ...] | None = None
+        if count is not None:
+            foreign = count.foreign + count.left_behind
+            numbers = (count.ours, count.adoptable, foreign, each.reserved, each.room)
+        shown = ("not read",) * len(_COLUMNS) if numbers is None else tuple(map(str, numbers))
+        table.add_row(each.resource_id.rsplit("/", 1)[1], *shown)
+    return table if table.row_count else None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
