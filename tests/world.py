@@ -246,7 +246,7 @@ class World:
             "subject": f"system:serviceaccount:{of}:keystead",
             **changed,
         }
-        name = f"{of}-{decision.lower()}-{by}"
+        name = f"{of}-{decision.lower()}-{by.replace(':', '-')}"
         self.put(
             {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec}
         )

@@ -7,6 +7,7 @@ from typing import Any
 import fidelity
 import yaml
 
+from keystead.kube import guards
 from keystead.kube.crd import crd_yaml
 from keystead.kube.permissions import ENGINE, NAMESPACE, OPERATOR, Role, Rule, roles
 from keystead.kube.rbac import manifests, plain_yaml
@@ -93,6 +94,14 @@ def rbac_files() -> dict[str, str]:
     return {f"{name}.yaml": "---\n".join(parts) for name, parts in files.items()}
 
 
+def guard_files() -> dict[str, str]:
+    """One file for each policy with its binding."""
+    files: dict[str, list[str]] = {}
+    for item in guards.manifests():
+        files.setdefault(item["metadata"]["name"].removeprefix("keystead-"), []).append(plain_yaml(item))
+    return {f"{name}.yaml": "---\n".join(parts) for name, parts in files.items()}
+
+
 def _rows(schema: dict[str, Any], path: str) -> list[str]:
     rows = []
     required = set(schema.get("required", ()))
@@ -129,6 +138,7 @@ def outputs() -> dict[Path, str]:
         ROOT / "docs/reference/troubleshooting.md": troubleshooting(),
         ROOT / "docs/reference/rbac.md": rbac(),
         **{ROOT / "deploy/rbac" / name: text for name, text in rbac_files().items()},
+        **{ROOT / "deploy/guards" / name: text for name, text in guard_files().items()},
     }
     for crd in yaml.safe_load_all(crd_yaml()):
         text = yaml.safe_dump(crd, sort_keys=False, width=120)

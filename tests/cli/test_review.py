@@ -236,5 +236,5 @@ def test_both_names_lead_to_the_same_commands(name: str) -> None:
     shown = subprocess.run([str(BIN / name), "--help"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - our own executable
 
     named = {str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands}
-    assert named == {"run", "sync", "sandbox", "requests", "approve", "deny", "crds", "rbac"}
+    assert named == {"run", "sync", "sandbox", "requests", "approve", "deny", "crds", "rbac", "guards"}
     assert [each for each in named if each not in shown.stdout] == []

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from keystead.cli.crds import crds
+from keystead.cli.guards import guards
 from keystead.cli.rbac import rbac
 from keystead.cli.review import approve, deny, requests
 from keystead.cli.run import run
@@ -30,6 +31,7 @@ app.command()(approve)
 app.command()(deny)
 app.command()(crds)
 app.command()(rbac)
+app.command()(guards)
 
 
 def main() -> None:

@@ -256,6 +256,33 @@ def store(item: Given) -> records.Store:
     )
 
 
+def guard_policy(item: Given) -> records.GuardPolicy:
+    """A ValidatingAdmissionPolicy."""
+    given = _FOREIGN.read(item)
+    spec = _table(given.spec)
+    return records.GuardPolicy(
+        uid=given.metadata.uid,
+        name=given.metadata.name,
+        expressions=tuple(str(each.get("expression") or "") for each in _rows(spec.get("validations"))),
+        fails_open=spec.get("failurePolicy") == "Ignore",
+    )
+
+
+def guard_binding(item: Given) -> records.GuardBinding:
+    """A ValidatingAdmissionPolicyBinding."""
+    given = _FOREIGN.read(item)
+    spec = _table(given.spec)
+    actions, matches = spec.get("validationActions"), _table(spec.get("matchResources"))
+    # The API server writes empty selectors and the usual policy of matching into what was left out.
+    return records.GuardBinding(
+        uid=given.metadata.uid,
+        name=given.metadata.name,
+        policy=str(spec.get("policyName") or ""),
+        denies=isinstance(actions, list) and "Deny" in actions,
+        narrowed=any(value for key, value in matches.items() if key != "matchPolicy"),
+    )
+
+
 def _ours(meta: wire.ObjectMeta) -> bool:
     return (meta.labels or {}).get(MANAGED_BY) == OURS
 

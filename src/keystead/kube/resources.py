@@ -16,6 +16,10 @@ API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/revoke"
 AUTOMATIC_LABEL = f"{GROUP}/automatic"
 CONFIRM_ANNOTATION = f"{GROUP}/confirm-revocations"
+ABANDON_ANNOTATION = f"{GROUP}/abandon"
+"""On a Federation that goes: why its credential may be left behind in Azure."""
+ABANDONED_BY_ANNOTATION = f"{GROUP}/abandoned-by"
+"""Who said so."""
 
 Instant: TypeAlias = Annotated[datetime.datetime, Meta(tz=True)]
 

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     POOL_READY = "PoolReady"
     CAPACITY_AVAILABLE = "CapacityAvailable"
+    GUARDS_IN_FORCE = "GuardsInForce"
     # on its way
     AWAITING_REVIEW = "AwaitingReview"
     AWAITING_WRITE = "AwaitingWrite"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     SUBJECT_TAKEN = "SubjectTaken"
     DENIED = "Denied"
     APPROVER_IS_REQUESTER = "ApproverIsRequester"
+    REQUESTER_UNKNOWN = "RequesterUnknown"
     POOL_EXHAUSTED = "PoolExhausted"
     TUPLE_TAKEN = "TupleTaken"
     STORE_CONFLICT = "StoreConflict"
@@ -134,6 +136,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.VALID: _say(_OK, True, "The grant makes sense."),
     Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
     Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
+    Reason.GUARDS_IN_FORCE: _say(_OK, True, "Admission policies hold everybody to their role."),
     Reason.AWAITING_REVIEW: _say(
         _WAIT, False, "Waits for a reviewer.", "See `keystead requests`, then `keystead approve` or `keystead deny`."
     ),
@@ -190,6 +193,9 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK, False, "A reviewer said no. Talk to the reviewer.", "Delete the VaultApproval to reopen the request."
     ),
     Reason.APPROVER_IS_REQUESTER: _say(_BLOCK, False, "The requester approved the request; somebody else has to."),
+    Reason.REQUESTER_UNKNOWN: _say(
+        _BLOCK, False, "The claim does not say who asks; make it again with your own name in spec.requestedBy."
+    ),
     Reason.POOL_EXHAUSTED: _say(
         _BLOCK,
         False,
@@ -315,10 +321,11 @@ CATALOGUE: dict[Reason, Explanation] = {
         _TROUBLE, True, "Entra refused the token exchange; retried.", "See the AADSTS code in the message."
     ),
     Reason.GUARDS_ABSENT: _say(
-        _WAIT,
+        _BLOCK,
         False,
-        "Admission guards are not installed.",
-        "Whoever may create VaultApprovals can approve; install the admission policies.",
+        "The cluster does not hold people to their roles: its admission guards are not in force. " + _ASK,
+        "Without guards anybody who may write claims, approvals or labels can do so in another's name: "
+        "`keystead guards | kubectl apply --server-side -f -`.",
     ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(

@@ -248,6 +248,41 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardPolicy:
+    """An admission policy, as far as it concerns ours."""
+
+    uid: str
+    name: str
+    expressions: tuple[str, ...] = ()
+    """What it validates."""
+    fails_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardBinding:
+    """What puts an admission policy in force."""
+
+    uid: str
+    name: str
+    policy: str
+    denies: bool = False
+    narrowed: bool = False
+    """It holds for some objects only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What is wrong with the admission guards; nothing where the texts are empty."""
+
+    decisions: str = ""
+    """With those on claims and approvals: who asks and who decides."""
+    entries: str = ""
+    """With the one on namespaces: who may bring them into a grant by a label or a Rancher project."""
+    known: bool = False
+    """The cluster was asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """What identifies this cluster to Azure and to other clusters on the same pool."""
 

@@ -76,6 +76,7 @@ class Observer:
             claims=claims,
             other_claims=self._other_claims(name, subjects),
             approvals=tuple(each for each in self._caches.approvals() if each.grant_name == name),
+            guards=self._caches.guards(),
             federations=mine,
             other_federations=tuple(
                 each for each in others if each.identity in set(identities) or each.namespace in subjects

@@ -273,4 +273,5 @@ def _limits(settings: Settings) -> Limits:
         finalizer_wait=seconds(settings.finalizer_wait),
         service_account_names=frozenset(settings.service_account_names),
         observe_only=settings.observe_only,
+        require_guards=settings.require_guards,
     )
