@@ -71,6 +71,8 @@ class Reason(StrEnum):
     AZURE_LOCKED = "AzureLocked"
     AZURE_POLICY = "AzurePolicy"
     REGION_UNSUPPORTED = "RegionUnsupported"
+    PROVIDER_NOT_REGISTERED = "ProviderNotRegistered"
+    SUBSCRIPTION_DISABLED = "SubscriptionDisabled"
     AZURE_REFUSED = "AzureRefused"
     SUBJECT_MISMATCH = "SubjectMismatch"
     ISSUER_MISMATCH = "IssuerMismatch"
@@ -265,6 +267,18 @@ CATALOGUE: dict[Reason, Explanation] = {
         False,
         "The identity's region has no federated credentials. " + _ASK,
         "Use an identity in another region.",
+    ),
+    Reason.PROVIDER_NOT_REGISTERED: _say(
+        _BLOCK,
+        False,
+        "The identity's subscription is not prepared for managed identities. " + _ASK,
+        "Register the provider in the subscription: `az provider register --namespace Microsoft.ManagedIdentity`.",
+    ),
+    Reason.SUBSCRIPTION_DISABLED: _say(
+        _BLOCK,
+        False,
+        "The identity's subscription is disabled. " + _ASK,
+        "Enable the subscription again; until then Azure changes nothing in it.",
     ),
     Reason.AZURE_REFUSED: _say(
         _BLOCK, False, "Azure refused the request. " + _ASK, "See the operator's log for Azure's code."
