@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from keystead.apply import audit
 from keystead.apply.board import Board
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
@@ -33,7 +34,6 @@ from keystead.plan.snapshot import Lane
 from keystead.plan.steps import LaneStep, SweepCredential, WriteCredential
 
 log = structlog.get_logger("keystead.lanes")
-audit = structlog.get_logger("keystead.audit")
 
 WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in one to two
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
@@ -369,13 +369,4 @@ class Lanes:
         verb = "delete" if entry.deletes else "write"
         outcome = "ok" if error is None else str(error.reason)
         self._wiring.counted(identity, verb, outcome)
-        audit.info(
-            "azure write",
-            verb=verb,
-            identity=str(identity),
-            credential=entry.step.credential.name,
-            subject=entry.step.credential.subject,
-            grant=entry.grant,
-            outcome=outcome,
-            code=error.code if error is not None else "",
-        )
+        audit.wrote(verb, identity, entry.step.credential, entry.grant, error)

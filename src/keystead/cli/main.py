@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from keystead.cli.abandon import abandon
 from keystead.cli.crds import crds
 from keystead.cli.guards import guards
 from keystead.cli.rbac import rbac
@@ -29,6 +30,7 @@ app.command(
 app.command()(requests)
 app.command()(approve)
 app.command()(deny)
+app.command()(abandon)
 app.command()(crds)
 app.command()(rbac)
 app.command()(guards)

@@ -200,6 +200,9 @@ class Federation:
     conditions: tuple[Condition, ...] = ()
     verified_at: datetime.datetime | None = None
     last_exchange: Exchange | None = None
+    abandoned: str = ""
+    """Why its credential may stay in Azure although the entry has to go; counts only with a name."""
+    abandoned_by: str = ""
 
     @property
     def claim_key(self) -> str:

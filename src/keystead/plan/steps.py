@@ -177,12 +177,24 @@ class SweepCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A credential that stays in Azure although its ledger entry goes, and on whose word."""
+
+    identity: IdentityId
+    credential: Credential
+    why: str
+    by: str = ""
+    """A person; empty: the grant says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetFederation:
-    """Azure has confirmed: drop the finalizer, and with it the ledger entry."""
+    """Azure has confirmed, or somebody has said not to wait for it: drop the finalizer, and with it the ledger entry."""
 
     unit: str
     federation_name: str
     federation_uid: str
+    left_behind: LeftBehind | None = None
 
 
 Step: TypeAlias = (

@@ -198,10 +198,8 @@ class LedgerVerdicts:
         last, proven = proof.newest, proof.verified_at
         parts = [_listed(self._holdings.of(federation), proof), _proof(proof, proven=proven is not None)]
         if removal is not None:
-            failure = self._snapshot.failures.get(federation.name)
-            rest = failure.message if failure is not None else CATALOGUE[removal.state].tenant
             cause = removal.cause.reason
-            parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {rest}"))
+            parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {self._rest(federation, removal)}"))
         return FederationVerdict(
             federation.name,
             tuple(parts),
@@ -209,6 +207,22 @@ class LedgerVerdicts:
             last.code if last is not None else "",
             last.at if last is not None else None,
         )
+
+    def _rest(self, federation: Federation, removal: Removal) -> str:
+        """What still stands in the way of the end, and the last resort where somebody would have to change something."""
+        failure, state = (
+            self._snapshot.failures.get(federation.name),
+            self._snapshot.identities.get(federation.identity),
+        )
+        if failure is not None:
+            reason, text = failure.reason, failure.message
+        elif state is not None and state.problem is not None:
+            reason, text = state.problem, state.problem_detail or CATALOGUE[state.problem].admin
+        else:
+            return CATALOGUE[removal.state].tenant
+        if CATALOGUE[reason].heals:
+            return text
+        return f"{text} {CATALOGUE[reason].admin} If that will never be: `keystead abandon {federation.name}`."
 
 
 def _listed(holding: Holding, proof: Proof) -> ConditionDraft:
