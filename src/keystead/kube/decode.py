@@ -207,7 +207,7 @@ def federation(item: Given) -> records.Federation:
         created_at=meta.creation_timestamp,
         conditions=_conditions(status.conditions),
         verified_at=status.verified_at,
-        last_exchange=records.Exchange(last.code, last.at) if last is not None else None,
+        last_exchange=records.Exchange(last.code, last.at, last.detail) if last is not None else None,
         abandoned=(meta.annotations or {}).get(wire.ABANDON_ANNOTATION, ""),
         abandoned_by=(meta.annotations or {}).get(wire.ABANDONED_BY_ANNOTATION, ""),
     )

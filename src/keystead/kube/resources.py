@@ -274,6 +274,7 @@ class ExchangeStatus(_Part):
 
     code: Annotated[str, Meta(description="OK, or what Azure answered.")]
     at: Annotated[Instant, Meta(description="When.")]
+    detail: Annotated[str, Meta(description="Where the token and the credential differ.")] = ""
 
 
 class FederationStatus(_Part):

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     TENANT_UNKNOWN = "TenantUnknown"
     VAULT_FORBIDDEN = "VaultForbidden"
     VAULT_UNREACHABLE = "VaultUnreachable"
+    VAULT_CLOSED = "VaultClosed"
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
     # causes of a revocation
@@ -330,6 +331,13 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.VAULT_UNREACHABLE: _say(
         _TROUBLE, True, "The vault does not answer; retried.", "Check spec.vault.url, the vault's firewall and DNS."
+    ),
+    Reason.VAULT_CLOSED: _say(
+        _BLOCK,
+        False,
+        "The vault's network rules keep us out. " + _ASK,
+        "Let the egress addresses of the operator and of the secrets engine in, or reach the vault through its private "
+        "endpoint from the cluster's network.",
     ),
     Reason.EXCHANGE_REFUSED: _say(
         _TROUBLE, True, "Entra refused the token exchange; retried.", "See the AADSTS code in the message."

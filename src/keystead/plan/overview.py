@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keystead.model.conditions import ConditionDraft, ConditionType, Status, draft
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.model.records import Grant
-from keystead.plan import guards, verification
+from keystead.plan import codes, guards
 from keystead.plan.pool import Pool
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, GrantVerdict, Held, IdentityVerdict
@@ -126,16 +126,16 @@ def _issuer(scene: Scene) -> ConditionDraft:
         last = scene.proofs.of(federation).newest
         if last is None:
             continue
-        reason = Reason.VERIFIED if last.ok else verification.meaning(last).reason
+        reason = Reason.VERIFIED if last.ok else codes.meaning(last).reason
         if reason in _ISSUER_TROUBLE:
-            refused = min((last.code, reason), refused or (last.code, reason))
+            refused = min((codes.said(last), reason), refused or (codes.said(last), reason))
         # Whatever Entra says about the subject, it says of a token whose issuer it knows.
-        proven = proven or last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_UNREACHABLE)
+        proven = proven or last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_CLOSED, Reason.VAULT_UNREACHABLE)
     if proven:
         return draft(_C.ISSUER_TRUSTED, _T, Reason.VERIFIED)
     if refused is not None:
-        code, reason = refused
-        text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({code})"
+        told, reason = refused
+        text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({told})"
         return draft(_C.ISSUER_TRUSTED, _F, reason, text)
     return draft(_C.ISSUER_TRUSTED, _U, Reason.AWAITING_VERIFICATION)
 

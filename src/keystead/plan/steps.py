@@ -81,6 +81,8 @@ class Verify:
     service_account_name: str
     vault_url: str
     not_before: datetime.datetime
+    credential: Credential
+    """What Azure holds, to tell where a token differs from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class FederationVerdict(NamedTuple):
     verified_at: datetime.datetime | None = None
     last_exchange_code: str = ""
     last_exchange_at: datetime.datetime | None = None
+    last_exchange_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from keystead.model.conditions import Condition, ConditionDraft, ConditionType, 
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Federation, Grant
-from keystead.plan import verification
+from keystead.plan import codes, verification
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Progress
 from keystead.plan.holdings import Holding, Holdings
@@ -206,6 +206,7 @@ class LedgerVerdicts:
             proven,
             last.code if last is not None else "",
             last.at if last is not None else None,
+            last.detail if last is not None else "",
         )
 
     def _rest(self, federation: Federation, removal: Removal) -> str:
@@ -243,8 +244,8 @@ def _proof(proof: Proof, *, proven: bool) -> ConditionDraft:
     """Verified: a later refusal counts against it, a later silence does not."""
     last = proof.newest
     if last is not None and not last.ok and not (proven and verification.proves_nothing(last)):
-        reason = verification.meaning(last).reason
-        return draft(_C.VERIFIED, _F, reason, _told(reason, last.code))
+        reason = codes.meaning(last).reason
+        return draft(_C.VERIFIED, _F, reason, _told(reason, codes.said(last)))
     if proven:
         return _VERIFIED
     return draft(_C.VERIFIED, _F, Reason.AWAITING_PROPAGATION)
