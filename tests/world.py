@@ -279,7 +279,7 @@ class World:
             "subject": f"system:serviceaccount:{of}:keystead",
             **changed,
         }
-        name = f"{of}-{decision.lower()}-{by}"
+        name = f"{of}-{decision.lower()}-{by.replace(':', '-')}"
         self.create(
             {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec}
         )

@@ -225,6 +225,60 @@ def test_an_unknown_output_is_refused_with_what_is_allowed(keystead: Keystead) -
     assert "give table or json" in said.err
 
 
+def _federation(kubeconfig: Path, name: str, *, going: bool) -> None:
+    identity = (
+        "/subscriptions/0c2f7a52-9c55-4b3b-8c5a-4a4b2b6f3d21/resourceGroups/pool"
+        "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one"
+    )
+    spec = {
+        "grantName": "team",
+        "namespace": "shop",
+        "namespaceUID": "u",
+        "claimName": "team",
+        "serviceAccountName": "keystead",
+        "identityResourceId": identity,
+        "credential": {"name": name, "issuer": "i", "subject": "system:serviceaccount:shop:keystead", "audience": "a"},
+    }
+    metadata = {"name": name, "finalizers": ["keystead.dev/revoke"]}
+    body = {"apiVersion": "keystead.dev/v1alpha1", "kind": "Federation", "metadata": metadata, "spec": spec}
+    _request(kubeconfig, "POST", f"{KINDS}/federations", body)
+    if going:
+        _request(kubeconfig, "DELETE", f"{KINDS}/federations/{name}")
+
+
+@pytest.mark.usefixtures("_kinds")
+def test_an_entry_that_goes_is_abandoned_in_ones_own_name_with_what_stays_behind(
+    kubeconfig: Path, keystead: Keystead
+) -> None:
+    _federation(kubeconfig, "ks-going", going=True)
+
+    said = keystead("abandon", "ks-going", "-m", "the subscription is closed", "--context", "reviewer")
+
+    found = _request(kubeconfig, "GET", f"{KINDS}/federations/ks-going")
+    assert (said.code, said.err) == (0, "")
+    assert found["metadata"]["annotations"] == {
+        "keystead.dev/abandon": "the subscription is closed",
+        "keystead.dev/abandoned-by": "reviewer",
+    }
+    assert "system:serviceaccount:shop:keystead is trusted there until it is deleted" in said.out
+    assert "--resource-group pool --identity-name one --name ks-going" in said.out
+
+
+@pytest.mark.usefixtures("_kinds")
+def test_what_stands_or_is_not_there_is_not_abandoned(kubeconfig: Path, keystead: Keystead) -> None:
+    _federation(kubeconfig, "ks-stands", going=False)
+
+    standing = keystead("abandon", "ks-stands", "-m", "why")
+    absent = keystead("abandon", "ks-absent", "-m", "why")
+    wordless = keystead("abandon", "ks-stands", "-m", " ")
+
+    assert (standing.code, absent.code, wordless.code) == (1, 1, 2)
+    assert "it is not being revoked" in standing.err
+    assert "there is no such Federation" in absent.err
+    assert "say why" in wordless.err
+    assert "annotations" not in _request(kubeconfig, "GET", f"{KINDS}/federations/ks-stands")["metadata"]
+
+
 def test_the_printed_crds_are_the_ones_of_the_code() -> None:
     printed = subprocess.run([str(BIN / "keystead"), "crds"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - our own executable
 
@@ -237,5 +291,6 @@ def test_both_names_lead_to_the_same_commands(name: str) -> None:
 
     named = {str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands}
     named |= {str(each.name) for each in app.registered_groups}
-    assert named == {"run", "sync", "sandbox", "plan", "export", "requests", "approve", "deny", "crds", "rbac"}
+    ours = {"run", "sync", "sandbox", "plan", "export", "requests", "approve", "deny", "abandon"}
+    assert named == {*ours, "crds", "rbac", "guards"}
     assert [each for each in named if each not in shown.stdout] == []

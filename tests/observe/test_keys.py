@@ -14,6 +14,9 @@ from keystead.model.records import (
     Decision,
     Federation,
     Grant,
+    GuardBinding,
+    GuardPolicy,
+    Guards,
     LabelSelector,
     Namespace,
     NamespaceRule,
@@ -49,6 +52,9 @@ class Held:
 
     def federations(self) -> tuple[Federation, ...]:
         return self.all_federations
+
+    def guards(self) -> Guards:
+        return Guards()
 
     def claims_of(self, grant: str) -> tuple[Claim, ...]:
         return tuple(each for each in self.all_claims if each.grant_name == grant)
@@ -114,6 +120,8 @@ HELD = Held((RED, BLUE), (_claim("shop", "red"),), (_federation("old", "gone"),)
         (RED, {"red"}),
         (replace(RED, identities=BLUE.identities), {"red", "blue"}),
         (replace(RED, identities=(PoolMember(IDENTITY.format("TWO")),)), {"red", "blue"}),
+        (GuardPolicy("u", "keystead-claims"), {"red", "blue"}),
+        (GuardBinding("u", "keystead-claims", "keystead-claims"), {"red", "blue"}),
         ("something else", set()),
     ],
     ids=[
@@ -131,6 +139,8 @@ HELD = Held((RED, BLUE), (_claim("shop", "red"),), (_federation("old", "gone"),)
         "grant: itself",
         "grant: and who shares an identity",
         "grant: in whatever case the id is written",
+        "policy: every grant",
+        "its binding: every grant",
         "unknown: nothing",
     ],
 )

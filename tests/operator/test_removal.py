@@ -1,8 +1,12 @@
 """Trust goes the moment its reason goes, and nothing of ours holds a tenant's namespace."""
 
+from typing import Any
+
 import pytest
+import structlog.testing
 
 from keystead_sandbox.faults import Fault
+from keystead_sandbox.governance import Lock
 from world import World
 
 pytestmark = pytest.mark.looptime
@@ -134,3 +138,86 @@ async def test_an_orphan_of_ours_is_swept_and_foreign_credentials_are_left_alone
             "system:serviceaccount:shop:keystead",
             "system:serviceaccount:other:keystead",
         }
+
+
+async def test_what_azure_will_never_delete_is_let_go_of_on_the_word_of_somebody_with_a_name() -> None:
+    async with World(drift_interval=600.0) as world:
+        await _working(world)
+        identity = next(iter(world.azure.identities.values()))
+        lock = Lock(f"{identity.resource_id}/locks/keep", identity.resource_id, "CanNotDelete")
+        world.azure.locks[lock.id.lower()] = lock
+        name = world.objects("federations")[0]["metadata"]["name"]
+        world.delete("namespaces", "shop")
+        await world.until(lambda: "ScopeLocked" in world.condition("federations", name, "Revoking")[2])
+        assert f"`keystead abandon {name}`" in world.condition("federations", name, "Revoking")[2]
+
+        _annotate(world, name, {"keystead.dev/abandon": "nobody is named"})
+        await world.pass_time(300)
+        assert world.object("federations", name) is not None
+
+        with structlog.testing.capture_logs() as lines:
+            _annotate(world, name, {"keystead.dev/abandon": "locked for good", "keystead.dev/abandoned-by": "ada"})
+            await world.until(lambda: world.objects("federations") == [])
+
+        assert world.trusted("shop")
+        (line,) = [each for each in lines if each["event"] == "credential left behind"]
+        assert (line["audit"], line["by"], line["why"]) == (True, "ada", "locked for good")
+        assert (line["credential"], line["identity"]) == (name, str(identity.resource_id))
+        assert line["subject"] == "system:serviceaccount:shop:keystead"
+
+
+async def test_an_abandoned_credential_is_swept_once_azure_lets_us() -> None:
+    async with World(drift_interval=60.0) as world:
+        await _working(world)
+        identity = next(iter(world.azure.identities.values()))
+        lock = Lock(f"{identity.resource_id}/locks/keep", identity.resource_id, "CanNotDelete")
+        world.azure.locks[lock.id.lower()] = lock
+        name = world.objects("federations")[0]["metadata"]["name"]
+        world.delete("namespaces", "shop")
+        await world.until(lambda: "ScopeLocked" in world.condition("federations", name, "Revoking")[2])
+        _annotate(world, name, {"keystead.dev/abandon": "for now", "keystead.dev/abandoned-by": "ada"})
+        await world.until(lambda: world.objects("federations") == [])
+
+        world.azure.locks.clear()
+
+        await world.until(lambda: not world.trusted("shop"), seconds=3600)
+
+
+async def test_a_word_about_an_entry_that_stands_changes_nothing() -> None:
+    async with World() as world:
+        await _working(world)
+        name = world.objects("federations")[0]["metadata"]["name"]
+
+        _annotate(world, name, {"keystead.dev/abandon": "away with it", "keystead.dev/abandoned-by": "ada"})
+        await world.pass_time(300)
+
+        assert world.ready("shop")
+        assert world.trusted("shop")
+
+
+async def test_what_a_grant_retains_is_named_in_the_audit_log_and_counted_as_anothers() -> None:
+    async with World(drift_interval=60.0) as world:
+        world.grant("team", world.identity("one"), revocation="Retain")
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+
+        with structlog.testing.capture_logs() as lines:
+            world.delete("namespaces", "shop")
+            await world.until(lambda: world.objects("federations") == [])
+
+        (line,) = [each for each in lines if each["event"] == "credential left behind"]
+        assert (line["by"], line["why"]) == ("", "spec.revocation: Retain")
+        await world.until(lambda: _row(world)["foreign"] == 1)
+        assert (_row(world)["used"], _row(world)["room"]) == (0, 19)
+        assert world.trusted("shop")
+
+
+def _row(world: World) -> dict[str, Any]:
+    (row,) = (world.object("vaultgrants", "team") or {})["status"]["identities"]
+    return dict(row)
+
+
+def _annotate(world: World, name: str, annotations: dict[str, str]) -> None:
+    metadata = {"name": name, "annotations": annotations}
+    world.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "Federation", "metadata": metadata}, manager="abandon")

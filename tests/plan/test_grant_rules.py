@@ -233,6 +233,16 @@ def test_what_the_reviewers_said(words: list[Approval], reason: Reason) -> None:
     assert said.denied is (reason is Reason.DENIED)
 
 
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_claim_that_names_nobody_is_not_approved_unless_the_operator_made_it(automatic: bool) -> None:
+    nameless = replace(CLAIM, requested_by="", automatic=automatic)
+
+    said = review(REQUIRED, nameless, subject("cart"), UID, [WORD])
+
+    assert said.passed is automatic
+    assert said.condition.reason is (Reason.APPROVED if automatic else Reason.REQUESTER_UNKNOWN)
+
+
 def test_a_grant_without_review_still_hears_a_denial() -> None:
     denial = replace(WORD, decision=Decision.DENIED)
 

@@ -19,7 +19,7 @@ from keystead.model.records import (
     ServiceAccount,
     Store,
 )
-from keystead.plan import verification
+from keystead.plan import codes
 from keystead.plan.naming import credential_name
 from keystead.plan.planner import make_plan
 from keystead.plan.snapshot import Lane
@@ -670,7 +670,7 @@ def test_tries_after_a_refusal_come_ever_more_slowly(code: str, failing: int, wa
     assert _due(world) == last + wait * SECOND
 
 
-@pytest.mark.parametrize("code", sorted(verification.CODES))
+@pytest.mark.parametrize("code", sorted(codes.CODES))
 def test_each_code_has_a_reason_that_the_claim_shows(code: str) -> None:
     world = _served("a")
     name = _entry_at(world, NOW)
@@ -678,7 +678,7 @@ def test_each_code_has_a_reason_that_the_claim_shows(code: str) -> None:
 
     condition = world.condition("a/mine", ConditionType.VERIFIED)
 
-    assert (condition.status, condition.reason) == (Status.FALSE, verification.CODES[code].reason)
+    assert (condition.status, condition.reason) == (Status.FALSE, codes.CODES[code].reason)
     assert code in condition.message
 
 

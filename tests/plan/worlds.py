@@ -22,6 +22,7 @@ from keystead.model.records import (
     Exchange,
     Federation,
     Grant,
+    Guards,
     LabelSelector,
     Namespace,
     NamespaceRule,
@@ -101,6 +102,7 @@ class World:
     claims: dict[str, Claim] = field(default_factory=dict)
     other_claims: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
     approvals: list[Approval] = field(default_factory=list)
+    guards: Guards = field(default_factory=Guards)
     federations: dict[str, Federation] = field(default_factory=dict)
     other_federations: tuple[Federation, ...] = ()
     accounts: dict[tuple[str, str], ServiceAccount] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class World:
             self.namespaces[name] = replace(made, **fields)  # type: ignore[arg-type]  # the caller's fields
 
     def claim(self, namespace: str, name: str = "mine", grant: str = "shop", **fields: object) -> Claim:
-        claim = Claim(namespace, name, self.uid(), grant, created_at=self.now)
+        claim = Claim(namespace, name, self.uid(), grant, requested_by="dev", created_at=self.now)
         claim = replace(claim, **fields)  # type: ignore[arg-type]  # the caller's fields
         if self.grant is not None and grant == self.grant.name:
             self.claims[claim.key] = claim
@@ -193,6 +195,7 @@ class World:
             namespaces=dict(self.namespaces),
             claims=tuple(self.claims.values()),
             other_claims=dict(self.other_claims),
+            guards=self.guards,
             approvals=tuple(self.approvals),
             federations=tuple(self.federations.values()),
             other_federations=self.other_federations,

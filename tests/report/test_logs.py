@@ -7,7 +7,10 @@ import json
 import pytest
 import structlog
 
+from keystead.apply import audit
+from keystead.model.reasons import Reason
 from keystead.model.secret import Secret
+from keystead.plan.steps import BeginRevocation
 from keystead.report import logs
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
@@ -38,6 +41,18 @@ def test_redaction(value: object, shown: object) -> None:
 
 def _refuse() -> None:
     raise RuntimeError(f"refused {TOKEN}")
+
+
+def test_the_audit_log_is_written_whatever_the_level() -> None:
+    caught = io.StringIO()
+    with contextlib.redirect_stderr(caught):
+        logs.configure("error")
+        structlog.get_logger("test").info("too quiet")
+        audit.revoked(BeginRevocation("fed", "fed", "uid", Reason.DENIED))
+    structlog.reset_defaults()
+
+    (line,) = [json.loads(each) for each in caught.getvalue().splitlines()]
+    assert (line["event"], line["audit"], line["federation"], line["cause"]) == ("trust revoked", True, "fed", "Denied")
 
 
 def test_a_log_line_is_json_with_its_keys_and_without_its_secrets() -> None:

@@ -6,7 +6,6 @@
 """
 
 import datetime
-from collections.abc import Iterable
 
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.reasons import Reason
@@ -50,10 +49,7 @@ class Board:
         """Its credential was written or deleted: what was proven before was another's, under the same name."""
         self.exchanges.pop(federation_name, None)
 
-    def prune(self, federations: Iterable[str], units: Iterable[str]) -> None:
-        """Forget what is about nothing that stands."""
-        names, known = set(federations), set(units)
-        for name in self.exchanges.keys() - names:
-            del self.exchanges[name]
-        for unit in self.failures.keys() - known - names:
-            self.succeeded(unit)
+    def gone(self, unit: str) -> None:
+        """Nothing stands any more that this is about."""
+        self.succeeded(unit)
+        self.exchanges.pop(unit, None)

@@ -10,6 +10,7 @@ from typing import assert_never
 
 import structlog
 
+from keystead.apply import audit
 from keystead.apply.board import Board
 from keystead.apply.lanes import Lanes
 from keystead.apply.ports import ClusterWriter
@@ -97,6 +98,7 @@ class Executor:
             case RecordFederation():
                 uid = await cluster.record_federation(step.federation)
                 self._board.recorded[step.federation.name] = dataclasses.replace(step.federation, uid=uid)
+                audit.recorded(step)
             case EnsureServiceAccount():
                 await cluster.ensure_service_account(step)
             case AnnotateServiceAccount():
@@ -109,10 +111,12 @@ class Executor:
                 await cluster.nudge_external_secrets(step.namespace, step.store_name)
             case BeginRevocation():
                 await cluster.begin_revocation(step.federation_name, step.federation_uid)
+                audit.revoked(step)
             case WithdrawAnnotation():
                 await cluster.withdraw_annotation(step.namespace, step.name)
             case ForgetFederation():
                 await cluster.forget_federation(step.federation_name, step.federation_uid)
+                audit.forgotten(step)
             case WriteCredential() | DeleteCredential() | SweepCredential() | Verify():
                 raise AssertionError(f"{type(step).__name__} waits for Azure and is not carried out here")
             case _:

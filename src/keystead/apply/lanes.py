@@ -7,7 +7,8 @@ Rules:
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
-- 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long. When the answer to
+- 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long; where Azure speaks
+  of the subscription or the tenant, or the sign-in fails, all lanes there wait. When the answer to
   a write never came, the identity is listed before anything is tried again; the name counts as in flight until a list
   that began when the write could not land any more, whatever becomes of its step.
 - A lane that has nothing to do ends; whoever submits starts it again.
@@ -20,20 +21,20 @@ from dataclasses import dataclass
 
 import structlog
 
+from keystead.apply import audit
 from keystead.apply.board import Board
 from keystead.apply.lines import Entry, Line, furthest_behind
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
 from keystead.model.clock import Clock
 from keystead.model.credentials import Credential, IdentityState
-from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
+from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncertain, Waits
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.plan.snapshot import Lane
 from keystead.plan.steps import LaneStep, SweepCredential, WriteCredential
 
 log = structlog.get_logger("keystead.lanes")
-audit = structlog.get_logger("keystead.audit")
 
 WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in one to two
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
@@ -296,6 +297,9 @@ class Lanes:
             return error
         except KeysteadError as error:
             return error
+        except Exception as error:
+            log.exception("bug: a write failed unexpectedly", identity=str(identity), credential=step.credential.name)
+            return Bug(f"{type(error).__name__} while writing {step.credential.name}")
         return None
 
     async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
@@ -310,14 +314,14 @@ class Lanes:
 
     def _settle(self, identity: IdentityId, line: Line, entry: Entry, error: KeysteadError) -> None:
         entry.attempts += 1
-        if isinstance(error, Refused):
+        if isinstance(error, Refused | Bug):
             self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
             self._wiring.doubted(identity, error.reason)
             self._wiring.requeue(entry.grant)
             return
         now = self._clock.monotonic()
         hold = self._hold_seconds(identity, entry, error)
-        self._pacer.hold(identity, now + hold)
+        self._pacer.hold(identity, now + hold, error.waits if isinstance(error, Retryable) else Waits.IDENTITY)
         if isinstance(error, Uncertain) and not entry.deletes:
             self._doubt(identity, entry, error.reason)
         line.entries.insert(0, entry)
@@ -357,13 +361,4 @@ class Lanes:
         verb = "delete" if entry.deletes else "write"
         outcome = "ok" if error is None else str(error.reason)
         self._wiring.counted(identity, verb, outcome)
-        audit.info(
-            "azure write",
-            verb=verb,
-            identity=str(identity),
-            credential=entry.step.credential.name,
-            subject=entry.step.credential.subject,
-            grant=entry.grant,
-            outcome=outcome,
-            code=error.code if error is not None else "",
-        )
+        audit.wrote(verb, identity, entry.step.credential, entry.grant, error)

@@ -7,6 +7,7 @@ pace ourselves from start to start, so that nothing drifts, and never begin befo
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from keystead.model.errors import Waits
 from keystead.model.ids import IdentityId
 
 _LONG_AGO = float("-inf")
@@ -45,12 +46,19 @@ class Pacer:
     def started(self, identity: IdentityId, now: float) -> None:
         """A write started now."""
         self._identities[identity.key] = now + self.paces.identity
-        self._subscriptions[identity.subscription] = now + self.paces.subscription
-        self._tenant = now + self.paces.tenant
+        place = identity.subscription
+        # What Azure asked of all of them lasts, whatever started meanwhile.
+        self._subscriptions[place] = max(self._subscriptions[place], now + self.paces.subscription)
+        self._tenant = max(self._tenant, now + self.paces.tenant)
 
-    def hold(self, identity: IdentityId, until: float) -> None:
-        """Nothing starts on *identity* before *until*: Azure said so, or somebody else writes there."""
-        self._identities[identity.key] = max(self._identities[identity.key], until)
+    def hold(self, identity: IdentityId, until: float, waits: Waits = Waits.IDENTITY) -> None:
+        """Nothing starts on *identity*, or in its subscription or tenant, before *until*: Azure said so."""
+        if waits is Waits.TENANT:
+            self._tenant = max(self._tenant, until)
+        elif waits is Waits.SUBSCRIPTION:
+            self._subscriptions[identity.subscription] = max(self._subscriptions[identity.subscription], until)
+        else:
+            self._identities[identity.key] = max(self._identities[identity.key], until)
 
 
 def back_off(key: str, attempt: int, *, first: float, longest: float) -> float:

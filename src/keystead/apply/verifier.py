@@ -5,19 +5,24 @@ the vault must follow. The result goes to the board, whatever it is, and the gra
 """
 
 import asyncio
+import base64
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from keystead.apply.board import Board
 from keystead.apply.ports import ClusterWriter, Exchanger, Requeue
 from keystead.model.clock import Clock
 from keystead.model.credentials import EXCHANGE_AUDIENCE
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.ids import VaultUrl
 from keystead.model.records import Exchange
+from keystead.model.secret import Secret
+from keystead.plan import codes
+from keystead.plan.codes import Presented
 from keystead.plan.steps import Verify
 
 log = structlog.get_logger("keystead.verifier")
@@ -83,7 +88,7 @@ class Verifier:
         self._requeue(grant)
 
     async def _outcome(self, step: Verify) -> tuple[str, str]:
-        vault = VaultUrl.parse(step.vault_url)
+        vault, assertion = VaultUrl.parse(step.vault_url), None
         try:
             async with asyncio.timeout(_DEADLINE + self._quorum.interval * self._quorum.successes):
                 assertion = await self._cluster.mint_token(step.namespace, step.service_account_name, EXCHANGE_AUDIENCE)
@@ -95,10 +100,33 @@ class Verifier:
                     )
                 await self._exchanger.look(vault, token)
         except KeysteadError as error:
-            return error.code or str(error.reason), str(error)
+            log.info("exchange failed", federation=step.federation_name, error=str(error))
+            shown = presented(assertion) if assertion is not None and error.code in codes.MISMATCHES else None
+            # What does not answer has numbers of HTTP and of its own, which mean no more than that.
+            code = "" if isinstance(error, Retryable) and error.code not in codes.CODES else error.code
+            return code or str(error.reason), codes.difference(shown, step.credential) if shown is not None else ""
         except TimeoutError:
-            return "Unreachable", "no answer in time"
+            return "Unreachable", ""
         return "OK", ""
 
     def _now(self) -> datetime.datetime:
         return self._clock.now()
+
+
+class _Claims(msgspec.Struct):
+    """As much of a token's payload as Entra compares."""
+
+    iss: str = ""
+    sub: str = ""
+    aud: str | list[str] = ""
+
+
+def presented(token: Secret) -> Presented | None:
+    """What a token says of itself; ``None`` when it is no JSON Web Token (RFC 7519)."""
+    parts = token.reveal().split(".")
+    try:
+        payload = parts[1] + "=" * (-len(parts[1]) % 4)
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload), type=_Claims)
+    except (IndexError, ValueError, msgspec.MsgspecError):
+        return None
+    return Presented(claims.iss, claims.sub, (claims.aud,) if isinstance(claims.aud, str) else tuple(claims.aud))

@@ -6,7 +6,7 @@ tell them apart.
 
 import datetime
 import email.utils
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from azure.core.exceptions import (
     AzureError,
@@ -16,16 +16,16 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncertain
+from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncertain, Waits
 from keystead.model.reasons import Reason
 
-Row: TypeAlias = tuple[type[Retryable | Refused], Reason]
+Row: TypeAlias = tuple[type[Retryable | Refused], Reason] | tuple[type[Retryable | Refused], Reason, Waits]
 
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
 
 ARM: dict[tuple[int, str], Row] = {
     (400, ""): (Refused, Reason.AZURE_REFUSED),
-    (401, ""): (Retryable, Reason.AZURE_SIGN_IN_FAILED),
+    (401, ""): (Retryable, Reason.AZURE_SIGN_IN_FAILED, Waits.TENANT),
     (403, ""): (Refused, Reason.AZURE_FORBIDDEN),
     (403, "RequestDisallowedByPolicy"): (Refused, Reason.AZURE_POLICY),
     (404, ""): (Refused, Reason.IDENTITY_NOT_FOUND),
@@ -35,14 +35,35 @@ ARM: dict[tuple[int, str], Row] = {
     (409, ""): (Refused, Reason.AZURE_REFUSED),
     (409, CONCURRENT): (Retryable, Reason.CONCURRENT_WRITE),
     (409, "Conflict"): (Refused, Reason.TUPLE_TAKEN),
+    (409, "MissingSubscriptionRegistration"): (Refused, Reason.PROVIDER_NOT_REGISTERED),
     (409, "ScopeLocked"): (Refused, Reason.AZURE_LOCKED),
     (429, ""): (Retryable, Reason.AZURE_THROTTLED),
+    (429, "SubscriptionRequestsThrottled"): (Retryable, Reason.AZURE_THROTTLED, Waits.SUBSCRIPTION),
+    (429, "TenantRequestsThrottled"): (Retryable, Reason.AZURE_THROTTLED, Waits.TENANT),
     (499, ""): (Retryable, Reason.AZURE_UNAVAILABLE),
+    **{(status, "ReadOnlyDisabledSubscription"): (Refused, Reason.SUBSCRIPTION_DISABLED) for status in (400, 403, 409)},
 }
-"""(status, code) of Azure Resource Manager; an empty code is any other. 5xx is AZURE_UNAVAILABLE."""
+"""(status, code) of Azure Resource Manager; an empty code is any other. 5xx is AZURE_UNAVAILABLE.
+
+Refused: that claim or ledger entry waits, ever longer. Retryable: the lane, or all lanes of the subscription or tenant,
+wait for as long as Azure says, or ever longer. No answer, a time-out, 408, 499, 5xx and an answer that cannot be read
+leave a write uncertain: the identity is listed before anything is tried again.
+"""
+
+
+class Answer(NamedTuple):
+    """What an answer means."""
+
+    kind: type[Retryable | Refused]
+    reason: Reason
+    waits: Waits = Waits.IDENTITY
+
 
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
+_ERROR = 400
+_GAVE_UP = (408, 499)
+"""Request Timeout and Client Closed Request: somebody on the way stopped waiting for the service behind."""
 
 
 def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | None = None) -> KeysteadError:
@@ -56,7 +77,8 @@ def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | 
     if isinstance(error, ServiceRequestError):
         return Retryable(Reason.AZURE_UNAVAILABLE, f"cannot reach Azure: {str(error)[:_LONGEST_MESSAGE]}")
     if isinstance(error, ClientAuthenticationError) and not _from_resource_manager(error):
-        return Retryable(Reason.AZURE_SIGN_IN_FAILED, f"cannot sign in to Azure: {_first_line(error)}")
+        text = f"cannot sign in to Azure: {_first_line(error)}"
+        return Retryable(Reason.AZURE_SIGN_IN_FAILED, text, waits=Waits.TENANT)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _answered(error, error.status_code, write=write, now=now)
     if isinstance(error, AzureError | OSError):
@@ -67,15 +89,20 @@ def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | 
 def _answered(error: HttpResponseError, status: int, *, write: bool, now: datetime.datetime | None) -> KeysteadError:
     code = str(getattr(error.error, "code", "") or "")
     text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
-    if status >= _SERVER_ERROR:
+    if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP:
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
         return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
-    row = ARM.get((status, code)) or ARM.get((status, "")) or (Refused, Reason.AZURE_REFUSED)
-    kind, reason = row
-    if kind is Retryable:
-        return Retryable(reason, text, code=code, after=retry_after(error.response, now))
-    return Refused(reason, text, code=code)
+    answer = meaning(status, code)
+    if answer.kind is Retryable:
+        after = retry_after(error.response, now)
+        return Retryable(answer.reason, text, code=code, after=after, waits=answer.waits)
+    return Refused(answer.reason, text, code=code)
+
+
+def meaning(status: int, code: str) -> Answer:
+    """Pure: of an answer below 500; what is not in the table is a refusal, which is never asked for in a hot loop."""
+    return Answer(*(ARM.get((status, code)) or ARM.get((status, "")) or (Refused, Reason.AZURE_REFUSED)))
 
 
 def retry_after(response: Any, now: datetime.datetime | None) -> float | None:

@@ -4,10 +4,13 @@ The SDK's credentials would cache, and hide Entra's code behind a text. Codes ar
 ``error_codes``; Microsoft asks not to depend on the description. Implements :class:`keystead.apply.ports.Exchanger`.
 """
 
+import socket
+import ssl
 from typing import Any
 
+import aiohttp
 import msgspec
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ServiceRequestTimeoutError
 from azure.core.rest import HttpRequest
 
 from keystead.azure.clouds import cloud_of
@@ -21,6 +24,15 @@ from keystead.model.secret import Secret
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _VAULT_API = "7.4"
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "NameNotResolved"),
+    (socket.gaierror, "NameNotResolved"),
+    (aiohttp.ClientConnectorCertificateError, "CertificateNotTrusted"),
+    (ssl.SSLCertVerificationError, "CertificateNotTrusted"),
+    (ServiceRequestTimeoutError, "ConnectTimeout"),
+    (aiohttp.ConnectionTimeoutError, "ConnectTimeout"),
+    (ConnectionRefusedError, "ConnectionRefused"),
+)
 _OK, _FORBIDDEN, _UNAUTHORIZED, _THROTTLED, _SERVER_ERROR = 200, 403, 401, 429, 500
 
 
@@ -83,13 +95,27 @@ class FreshExchanger:
                 response = await transport.send(request)
                 content = await _content(response)
         except (AzureError, OSError, TimeoutError) as error:
-            reason = Reason.VAULT_UNREACHABLE if whom == "Key Vault" else Reason.AZURE_UNAVAILABLE
-            raise Retryable(reason, f"{whom}: no answer: {type(error).__name__}", code="Unreachable") from error
+            what = unanswered(error)
+            text = f"{whom}: no answer: {what}"
+            if whom == "Key Vault":
+                raise Retryable(Reason.VAULT_UNREACHABLE, text, code=what) from error
+            raise Retryable(Reason.AZURE_UNAVAILABLE, text) from error
         try:
             body = msgspec.json.decode(content)
         except msgspec.DecodeError:
             body = {}
         return int(response.status_code), body if isinstance(body, dict) else {}, response
+
+
+def unanswered(error: Exception) -> str:
+    """Pure: a word for why no answer came, by the type of what was raised and never by its text."""
+    found: BaseException | None = error
+    while found is not None:
+        for type_, word in _WORDS:
+            if isinstance(found, type_):
+                return word
+        found = getattr(found, "inner_exception", None) or found.__cause__ or getattr(found, "os_error", None)
+    return "Unreachable"
 
 
 async def _content(response: Any) -> bytes:

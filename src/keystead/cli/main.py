@@ -4,8 +4,10 @@ import sys
 
 import typer
 
+from keystead.cli.abandon import abandon
 from keystead.cli.crds import crds
 from keystead.cli.export import export
+from keystead.cli.guards import guards
 from keystead.cli.plan import plan
 from keystead.cli.rbac import rbac
 from keystead.cli.review import approve, deny, requests
@@ -38,8 +40,10 @@ app.add_typer(export, name="export")
 app.command()(requests)
 app.command()(approve)
 app.command()(deny)
+app.command()(abandon)
 app.command()(crds)
 app.command()(rbac)
+app.command()(guards)
 
 
 def main() -> None:

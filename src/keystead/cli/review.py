@@ -35,7 +35,7 @@ def requests(
     """Show what waits for a review."""
     if output not in ("table", "json"):
         raise typer.BadParameter(f"{output!r} is not allowed: give table or json", param_hint="--output")
-    waiting = asyncio.run(_with_api(kubeconfig, context, _waiting))
+    waiting = asyncio.run(with_api(kubeconfig, context, _waiting))
     rows = [
         {
             "namespace": claim.namespace,
@@ -70,7 +70,8 @@ def deny(which: Which, message: Message = "", kubeconfig: Kubeconfig = _HOME, co
     asyncio.run(_decide(kubeconfig, context, which, Decision.DENIED, message))
 
 
-async def _with_api(kubeconfig: str, context: str | None, work: Any) -> Any:
+async def with_api(kubeconfig: str, context: str | None, work: Any) -> Any:
+    """What *work* returns, given a client of the cluster that these name."""
     api = Api(load_config(kubeconfig, context))
     try:
         return await work(api)
@@ -101,7 +102,7 @@ def _awaits(claim: Claim) -> bool:
 async def _decide(kubeconfig: str, context: str | None, which: str, decision: Decision, message: str) -> None:
     async def work(api: Api) -> tuple[str, Claim]:
         claim = await _find(api, which)
-        me = await _who_am_i(api)
+        me = await who_am_i(api)
         if decision is Decision.APPROVED and claim.requested_by == me:
             raise Refused(
                 Reason.APPROVER_IS_REQUESTER, f"{claim.key}: you ({me}) asked for it; somebody else has to approve it"
@@ -110,7 +111,7 @@ async def _decide(kubeconfig: str, context: str | None, which: str, decision: De
         await _post(api, body)
         return me, claim
 
-    me, claim = await _with_api(kubeconfig, context, work)
+    me, claim = await with_api(kubeconfig, context, work)
     verb = "approved" if decision is Decision.APPROVED else "denied"
     Console(highlight=False).print(f"{claim.key} {verb} by {me} (grant {claim.grant_name})", markup=False)
 
@@ -126,7 +127,8 @@ async def _find(api: Api, which: str) -> Claim:
     return found[0]
 
 
-async def _who_am_i(api: Api) -> str:
+async def who_am_i(api: Api) -> str:
+    """The caller's name, as the API server knows it."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = await api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     return str(answer["status"]["userInfo"]["username"])

@@ -1,20 +1,22 @@
 """The informers of the operator, and the reads that observing needs."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
-from keystead.kube import decode
+from keystead.kube import decode, guards
 from keystead.kube.client import Api
 from keystead.kube.informer import Informer, Patience, run_all
 from keystead.kube.kinds import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
 from keystead.model.clock import Clock
-from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+from keystead.model.records import Approval, Claim, Federation, Grant, Guards, Namespace, ServiceAccount, Store
 
 Changed = Callable[[Any, Any], None]
 R = TypeVar("R")
+_OPTIONAL_WAIT = 3.0  # seconds
 STORES_PATH = "/apis/external-secrets.io/v1/secretstores"
 
 
@@ -47,6 +49,10 @@ class ClusterCaches:
         )
         # External Secrets Operator need not be there.
         self._stores = informer(STORES_PATH, decode.store, optional=True)
+        # Who may not read them, or has none, is not kept from work: nothing is then known of guards.
+        ours = {"label_selector": guards.SELECTOR, "optional": True}
+        self._policies = informer(guards.POLICIES_PATH, decode.guard_policy, **ours)
+        self._bindings = informer(guards.BINDINGS_PATH, decode.guard_binding, **ours)
         self._claims_of = self._claims.index(lambda claim: (claim.grant_name,))
         self._claims_in = self._claims.index(lambda claim: (claim.namespace,))
         self._stores_in = self._stores.index(lambda store: (store.namespace,))
@@ -62,20 +68,33 @@ class ClusterCaches:
             self._federations,
             self._service_accounts,
             self._stores,
+            *self._optional,
         )
 
     @property
+    def _optional(self) -> tuple[Informer[Any], ...]:
+        return (self._policies, self._bindings)
+
+    @property
+    def _needed(self) -> tuple[Informer[Any], ...]:
+        return tuple(each for each in self.informers if each not in self._optional)
+
+    @property
     def synced(self) -> bool:
-        return all(informer.synced.is_set() for informer in self.informers)
+        return all(informer.synced.is_set() for informer in self._needed)
 
     @property
     def watching(self) -> bool:
         """The API server has been heard of about every kind lately: what is cached is not old."""
-        return all(informer.is_fresh for informer in self.informers)
+        return all(informer.is_fresh for informer in self._needed)
 
     async def until_synced(self) -> None:
-        for informer in self.informers:
+        for informer in self._needed:
             await informer.synced.wait()
+        with contextlib.suppress(TimeoutError):  # so that a restart says at once what was said before
+            async with asyncio.timeout(_OPTIONAL_WAIT):
+                for informer in self._optional:
+                    await informer.synced.wait()
 
     async def read(self) -> None:
         """Read everything once, without watching; raises the first error. A kind that must be there, and is not, is one."""
@@ -99,6 +118,11 @@ class ClusterCaches:
 
     def federations(self) -> tuple[Federation, ...]:
         return tuple(self._federations.objects.values())
+
+    def guards(self) -> Guards:
+        if not all(each.synced.is_set() for each in self._optional):
+            return Guards()
+        return guards.judge(self._policies.objects.values(), self._bindings.objects.values())
 
     def claims_of(self, grant: str) -> Collection[Claim]:
         return self._claims_of.of(grant)

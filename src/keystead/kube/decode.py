@@ -207,7 +207,9 @@ def federation(item: Given) -> records.Federation:
         created_at=meta.creation_timestamp,
         conditions=_conditions(status.conditions),
         verified_at=status.verified_at,
-        last_exchange=records.Exchange(last.code, last.at) if last is not None else None,
+        last_exchange=records.Exchange(last.code, last.at, last.detail) if last is not None else None,
+        abandoned=(meta.annotations or {}).get(wire.ABANDON_ANNOTATION, ""),
+        abandoned_by=(meta.annotations or {}).get(wire.ABANDONED_BY_ANNOTATION, ""),
     )
 
 
@@ -253,6 +255,33 @@ def store(item: Given) -> records.Store:
         eso_finalizers=sum(
             "externalsecrets.io" in each or "external-secrets.io" in each for each in meta.finalizers or ()
         ),
+    )
+
+
+def guard_policy(item: Given) -> records.GuardPolicy:
+    """A ValidatingAdmissionPolicy."""
+    given = _FOREIGN.read(item)
+    spec = _table(given.spec)
+    return records.GuardPolicy(
+        uid=given.metadata.uid,
+        name=given.metadata.name,
+        expressions=tuple(str(each.get("expression") or "") for each in _rows(spec.get("validations"))),
+        fails_open=spec.get("failurePolicy") == "Ignore",
+    )
+
+
+def guard_binding(item: Given) -> records.GuardBinding:
+    """A ValidatingAdmissionPolicyBinding."""
+    given = _FOREIGN.read(item)
+    spec = _table(given.spec)
+    actions, matches = spec.get("validationActions"), _table(spec.get("matchResources"))
+    # The API server writes empty selectors and the usual policy of matching into what was left out.
+    return records.GuardBinding(
+        uid=given.metadata.uid,
+        name=given.metadata.name,
+        policy=str(spec.get("policyName") or ""),
+        denies=isinstance(actions, list) and "Deny" in actions,
+        narrowed=any(value for key, value in matches.items() if key != "matchPolicy"),
     )
 
 

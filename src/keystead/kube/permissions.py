@@ -98,6 +98,12 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
         Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
+        Rule(
+            "admissionregistration.k8s.io",
+            ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+            READ,
+            "whether the guards are there, for condition FourEyesEnforced",
+        ),
         Rule("", (), ("get",), "the token issuer's name", paths=(_DISCOVERY,)),
     )
 
@@ -144,6 +150,7 @@ def _admin() -> tuple[Rule, ...]:
         Rule(GROUP, ("vaultgrants",), ("use",), "may label namespaces into a grant"),
         Rule(GROUP, ("vaultclaims",), (*READ, *WRITE), "help tenants with their claims"),
         Rule(GROUP, ("vaultapprovals", "federations"), READ, "see what was decided and what stands; not decide"),
+        Rule(GROUP, ("federations",), ("patch", "abandon"), "let go of what Azure will never delete"),
         Rule("", ("namespaces",), READ, "see whom a grant means"),
     )
 

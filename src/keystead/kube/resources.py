@@ -16,6 +16,10 @@ API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/revoke"
 AUTOMATIC_LABEL = f"{GROUP}/automatic"
 CONFIRM_ANNOTATION = f"{GROUP}/confirm-revocations"
+ABANDON_ANNOTATION = f"{GROUP}/abandon"
+"""On a Federation that goes: why its credential may be left behind in Azure."""
+ABANDONED_BY_ANNOTATION = f"{GROUP}/abandoned-by"
+"""Who said so."""
 
 Instant: TypeAlias = Annotated[datetime.datetime, Meta(tz=True)]
 
@@ -270,6 +274,7 @@ class ExchangeStatus(_Part):
 
     code: Annotated[str, Meta(description="OK, or what Azure answered.")]
     at: Annotated[Instant, Meta(description="When.")]
+    detail: Annotated[str, Meta(description="Where the token and the credential differ.")] = ""
 
 
 class FederationStatus(_Part):

@@ -12,7 +12,17 @@
 Foreign exceptions stop at the adapters, which classify by status and code, never by text.
 """
 
+from enum import StrEnum
+
 from keystead.model.reasons import CATALOGUE, Reason
+
+
+class Waits(StrEnum):
+    """What has to wait before another try makes sense."""
+
+    IDENTITY = "identity"
+    SUBSCRIPTION = "subscription"
+    TENANT = "tenant"
 
 
 class KeysteadError(Exception):
@@ -34,9 +44,19 @@ class KeysteadError(Exception):
 class Retryable(KeysteadError):
     """Will pass by itself; ``after`` is the wait in seconds that the other side asked for, if it did."""
 
-    def __init__(self, reason: Reason, message: str, *, code: str = "", after: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        code: str = "",
+        after: float | None = None,
+        waits: Waits = Waits.IDENTITY,
+    ) -> None:
         super().__init__(reason, message, code=code)
         self.after = after
+        self.waits = waits
+        """Of Azure's answers: whom else the same would be answered."""
 
 
 class Refused(KeysteadError):

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     VALID = "Valid"
     POOL_READY = "PoolReady"
     CAPACITY_AVAILABLE = "CapacityAvailable"
+    GUARDS_IN_FORCE = "GuardsInForce"
     # on its way
     AWAITING_REVIEW = "AwaitingReview"
     AWAITING_WRITE = "AwaitingWrite"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     SUBJECT_TAKEN = "SubjectTaken"
     DENIED = "Denied"
     APPROVER_IS_REQUESTER = "ApproverIsRequester"
+    REQUESTER_UNKNOWN = "RequesterUnknown"
     POOL_EXHAUSTED = "PoolExhausted"
     TUPLE_TAKEN = "TupleTaken"
     STORE_CONFLICT = "StoreConflict"
@@ -69,6 +71,8 @@ class Reason(StrEnum):
     AZURE_LOCKED = "AzureLocked"
     AZURE_POLICY = "AzurePolicy"
     REGION_UNSUPPORTED = "RegionUnsupported"
+    PROVIDER_NOT_REGISTERED = "ProviderNotRegistered"
+    SUBSCRIPTION_DISABLED = "SubscriptionDisabled"
     AZURE_REFUSED = "AzureRefused"
     SUBJECT_MISMATCH = "SubjectMismatch"
     ISSUER_MISMATCH = "IssuerMismatch"
@@ -79,6 +83,7 @@ class Reason(StrEnum):
     TENANT_UNKNOWN = "TenantUnknown"
     VAULT_FORBIDDEN = "VaultForbidden"
     VAULT_UNREACHABLE = "VaultUnreachable"
+    VAULT_CLOSED = "VaultClosed"
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
     # causes of a revocation
@@ -134,6 +139,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.VALID: _say(_OK, True, "The grant makes sense."),
     Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
     Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
+    Reason.GUARDS_IN_FORCE: _say(_OK, True, "Admission policies hold everybody to their role."),
     Reason.AWAITING_REVIEW: _say(
         _WAIT, False, "Waits for a reviewer.", "See `keystead requests`, then `keystead approve` or `keystead deny`."
     ),
@@ -190,6 +196,9 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK, False, "A reviewer said no. Talk to the reviewer.", "Delete the VaultApproval to reopen the request."
     ),
     Reason.APPROVER_IS_REQUESTER: _say(_BLOCK, False, "The requester approved the request; somebody else has to."),
+    Reason.REQUESTER_UNKNOWN: _say(
+        _BLOCK, False, "The claim does not say who asks; make it again with your own name in spec.requestedBy."
+    ),
     Reason.POOL_EXHAUSTED: _say(
         _BLOCK,
         False,
@@ -260,6 +269,18 @@ CATALOGUE: dict[Reason, Explanation] = {
         "The identity's region has no federated credentials. " + _ASK,
         "Use an identity in another region.",
     ),
+    Reason.PROVIDER_NOT_REGISTERED: _say(
+        _BLOCK,
+        False,
+        "The identity's subscription is not prepared for managed identities. " + _ASK,
+        "Register the provider in the subscription: `az provider register --namespace Microsoft.ManagedIdentity`.",
+    ),
+    Reason.SUBSCRIPTION_DISABLED: _say(
+        _BLOCK,
+        False,
+        "The identity's subscription is disabled. " + _ASK,
+        "Enable the subscription again; until then Azure changes nothing in it.",
+    ),
     Reason.AZURE_REFUSED: _say(
         _BLOCK, False, "Azure refused the request. " + _ASK, "See the operator's log for Azure's code."
     ),
@@ -311,14 +332,22 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.VAULT_UNREACHABLE: _say(
         _TROUBLE, True, "The vault does not answer; retried.", "Check spec.vault.url, the vault's firewall and DNS."
     ),
+    Reason.VAULT_CLOSED: _say(
+        _BLOCK,
+        False,
+        "The vault's network rules keep us out. " + _ASK,
+        "Let the egress addresses of the operator and of the secrets engine in, or reach the vault through its private "
+        "endpoint from the cluster's network.",
+    ),
     Reason.EXCHANGE_REFUSED: _say(
         _TROUBLE, True, "Entra refused the token exchange; retried.", "See the AADSTS code in the message."
     ),
     Reason.GUARDS_ABSENT: _say(
-        _WAIT,
+        _BLOCK,
         False,
-        "Admission guards are not installed.",
-        "Whoever may create VaultApprovals can approve; install the admission policies.",
+        "The cluster does not hold people to their roles: its admission guards are not in force. " + _ASK,
+        "Without guards anybody who may write claims, approvals or labels can do so in another's name: "
+        "`keystead guards | kubectl apply --server-side -f -`.",
     ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(

@@ -200,6 +200,9 @@ class Federation:
     conditions: tuple[Condition, ...] = ()
     verified_at: datetime.datetime | None = None
     last_exchange: Exchange | None = None
+    abandoned: str = ""
+    """Why its credential may stay in Azure although the entry has to go; counts only with a name."""
+    abandoned_by: str = ""
 
     @property
     def claim_key(self) -> str:
@@ -245,6 +248,41 @@ class Store:
     """Other field managers that own anything under ``spec.provider``."""
     eso_finalizers: int = 0
     """How many finalizers of External Secrets Operator it carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPolicy:
+    """An admission policy, as far as it concerns ours."""
+
+    uid: str
+    name: str
+    expressions: tuple[str, ...] = ()
+    """What it validates."""
+    fails_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardBinding:
+    """What puts an admission policy in force."""
+
+    uid: str
+    name: str
+    policy: str
+    denies: bool = False
+    narrowed: bool = False
+    """It holds for some objects only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What is wrong with the admission guards; nothing where the texts are empty."""
+
+    decisions: str = ""
+    """With those on claims and approvals: who asks and who decides."""
+    entries: str = ""
+    """With the one on namespaces: who may bring them into a grant by a label or a Rancher project."""
+    known: bool = False
+    """The cluster was asked."""
 
 
 @dataclass(frozen=True, slots=True)

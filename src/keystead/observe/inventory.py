@@ -17,7 +17,7 @@ import structlog
 
 from keystead.model.clock import Clock
 from keystead.model.credentials import Credential, IdentityState
-from keystead.model.errors import KeysteadError, Refused
+from keystead.model.errors import KeysteadError, Refused, Retryable, Waits
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.observe.ports import IdentityReader
@@ -60,6 +60,7 @@ class Inventory:
         self._paces = paces
         self._watched: dict[IdentityId, _Watched] = {}
         self._subscriptions: dict[str, float] = {}
+        self._held_until = float("-inf")
         self.reachable: bool | None = None
         """Whether Azure answered last time; ``None`` before it was asked."""
 
@@ -165,10 +166,18 @@ class Inventory:
 
     async def _pace(self, identity: IdentityId, watched: _Watched) -> None:
         now = self._clock.monotonic()
-        start = max(now, watched.earliest, self._subscriptions.get(identity.subscription, now))
+        start = max(now, watched.earliest, self._held_until, self._subscriptions.get(identity.subscription, now))
         watched.earliest = start + self._paces.identity
         self._subscriptions[identity.subscription] = start + self._paces.subscription
         await self._clock.sleep(start - now)
+
+    def _hold(self, identity: IdentityId, until: float, waits: Waits) -> None:
+        """Azure spoke of the whole subscription, or of the tenant."""
+        if waits is Waits.TENANT:
+            self._held_until = max(self._held_until, until)
+        else:
+            before = self._subscriptions.get(identity.subscription, until)
+            self._subscriptions[identity.subscription] = max(before, until)
 
     def _learnt(
         self, watched: _Watched, state: IdentityState, credentials: tuple[Credential, ...], *, stale: bool
@@ -198,6 +207,8 @@ class Inventory:
         if not refused:
             self.reachable = False
         after = getattr(error, "after", None)
+        if isinstance(error, Retryable) and error.waits is not Waits.IDENTITY and after is not None:
+            self._hold(identity, self._clock.monotonic() + after, error.waits)
         # What needs a change by somebody is asked ever more rarely, down to the drift interval.
         wait = min(self._paces.drift, self._paces.retry * 2.0**watched.refusals) if refused else self._paces.retry
         watched.refusals = min(watched.refusals + 1, 20) if refused else 0

@@ -6,7 +6,17 @@ Both what the object was and what it is count: a namespace that loses its label 
 from collections.abc import Callable
 from typing import Any
 
-from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+from keystead.model.records import (
+    Approval,
+    Claim,
+    Federation,
+    Grant,
+    GuardBinding,
+    GuardPolicy,
+    Namespace,
+    ServiceAccount,
+    Store,
+)
 from keystead.observe.ports import Caches
 from keystead.plan import policy
 
@@ -29,6 +39,8 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
             return allowed | _served(caches, changed.name)
         case ServiceAccount() | Store():
             return _served(caches, changed.namespace)
+        case GuardPolicy() | GuardBinding():
+            return {each.name for each in caches.grants()}
     return set()
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from keystead.model.credentials import Credential, IdentityState
 from keystead.model.ids import IdentityId
-from keystead.model.records import Approval, Claim, Federation, Grant, Namespace, ServiceAccount, Store
+from keystead.model.records import Approval, Claim, Federation, Grant, Guards, Namespace, ServiceAccount, Store
 
 
 class IdentityReader(Protocol):
@@ -28,6 +28,9 @@ class Caches(Protocol):
     def approvals(self) -> tuple[Approval, ...]: ...
 
     def federations(self) -> tuple[Federation, ...]: ...
+
+    def guards(self) -> Guards:
+        """How the admission guards stand."""
 
     def claims_of(self, grant: str) -> Collection[Claim]: ...
 

@@ -10,7 +10,12 @@ from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, Namespace, ServiceAccount, Store
 from keystead.observe.inventory import Inventory
 from keystead.observe.ports import Caches
+from keystead.plan import policy
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
+from keystead.plan.sweep import sweep_unit
+
+FORGOTTEN = datetime.timedelta(hours=24)
+"""A claim that nobody has deleted for so long comes back as soon as one that never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Observer:
         self._deletions: dict[tuple[str, NamespaceUid], tuple[int, datetime.datetime]] = {}
 
     def claim_deleted(self, claim: Claim) -> None:
-        """An automatic claim went although its namespace stayed: somebody deleted it.
+        """An automatic claim went although its namespace stayed and is still allowed: somebody deleted it.
 
         Each kind is watched for itself, so the namespace may be ahead (made anew already) or behind (its end not seen
         yet): a claim older than the namespace was another's, and what is counted is the namespace's by its UID.
@@ -49,8 +54,14 @@ class Observer:
             return
         if claim.created_at and namespace.created_at and claim.created_at < namespace.created_at:
             return
+        grant = next((each for each in self._caches.grants() if each.name == claim.grant_name), None)
+        if grant is None or not policy.judge(grant.namespaces, namespace).allowed:
+            return  # the operator's own doing
         key = (claim.grant_name, namespace.uid)
-        self._deletions[key] = (self._deletions.get(key, (0, None))[0] + 1, self._clock.now())
+        count, last = self._deletions.get(key, (0, self._clock.now()))
+        if self._clock.now() - last > FORGOTTEN:
+            count = 0
+        self._deletions[key] = (count + 1, self._clock.now())
 
     def snapshot(self, name: str) -> Snapshot | None:
         """``None`` when there is no such grant, and nothing that it left behind."""
@@ -76,6 +87,7 @@ class Observer:
             claims=claims,
             other_claims=self._other_claims(name, subjects),
             approvals=tuple(each for each in self._caches.approvals() if each.grant_name == name),
+            guards=self._caches.guards(),
             federations=mine,
             other_federations=tuple(
                 each for each in others if each.identity in set(identities) or each.namespace in subjects
@@ -89,7 +101,7 @@ class Observer:
             exchanges={
                 each.name: self._memory.exchanges[each.name] for each in mine if each.name in self._memory.exchanges
             },
-            failures=self._failures(claims, mine),
+            failures=self._failures(name, claims, mine, identities),
             claim_deletions=self._deletions_from(name, namespaces),
             orphan_sightings=self._inventory.sightings(identities),
             limits=self._limits,
@@ -150,9 +162,24 @@ class Observer:
         places = {each.namespace for each in federations} & terminating
         return {place: count for place in places if (count := self._caches.stores_with_finalizers(place))}
 
-    def _failures(self, claims: Iterable[Claim], federations: Iterable[Federation]) -> dict[str, Failure]:
+    def _failures(
+        self,
+        grant: str,
+        claims: Iterable[Claim],
+        federations: Iterable[Federation],
+        identities: Iterable[IdentityId],
+    ) -> dict[str, Failure]:
+        """Of what stands, of automatic claims that could not be made, and of orphans that could not be swept."""
+        if not self._memory.failures:
+            return {}
         units = {*(each.key for each in claims), *(each.name for each in federations)}
-        return {unit: self._memory.failures[unit] for unit in units if unit in self._memory.failures}
+        units |= {each.claim_key for each in federations}
+        swept = tuple(sweep_unit(each) for each in identities)
+        return {
+            unit: failure
+            for unit, failure in self._memory.failures.items()
+            if unit in units or unit.rpartition("/")[2] == grant or unit.startswith(swept)
+        }
 
 
 def _pool(grant: Grant | None) -> set[IdentityId]:

@@ -33,7 +33,7 @@ from keystead.kube.status import StatusWriter
 from keystead.kube.writer import ClusterWriter
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError
-from keystead.model.records import Claim, Cluster
+from keystead.model.records import Claim, Cluster, Federation
 from keystead.observe.inventory import Inventory, ListPaces
 from keystead.observe.keys import watcher
 from keystead.observe.snapshots import Memory, Observer
@@ -93,6 +93,7 @@ class Operator:
         )
         self._writes = self.api.only_while(lambda: self.lease.held)
         self._status = StatusWriter(self._writes, self._clock, instance=self._instance)
+        self._board = Board()
         self.caches: ClusterCaches | None = None
         self.inventory: Inventory | None = None
         self.lanes: Lanes | None = None
@@ -113,7 +114,7 @@ class Operator:
             patience=self._seams.patience,
         )
         watch = asyncio.create_task(caches.run(), name="informers")
-        leading = asyncio.create_task(self._lead(queue, Board(), cluster, caches), name="leader")
+        leading = asyncio.create_task(self._lead(queue, self._board, cluster, caches), name="leader")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait({watch, leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,8 +137,21 @@ class Operator:
             return  # nobody works yet: whoever begins to looks at every grant
         if isinstance(old, Claim) and new is None:
             observer.claim_deleted(old)
+        if isinstance(old, Claim | Federation) and new is None:
+            self._forget(old, caches)
         requeue: Callable[[str], None] = lambda name: queue.add_after(name, COALESCE)  # noqa: E731 - a binding
         watcher(lambda: caches, requeue)(old, new)
+
+    def _forget(self, gone: Claim | Federation, caches: ClusterCaches) -> None:
+        """What failed for it; while a ledger entry of a claim stands, what failed for the claim still matters."""
+        if isinstance(gone, Federation):
+            self._board.gone(gone.name)
+        key = gone.key if isinstance(gone, Claim) else gone.claim_key
+        namespace = gone.namespace
+        standing = {each.key for each in caches.claims_in(namespace)}
+        standing |= {each.claim_key for each in caches.federations_in(namespace)}
+        if key not in standing:
+            self._board.gone(key)
 
     async def _lead(self, queue: WorkQueue[str], board: Board, cluster: Cluster, caches: ClusterCaches) -> None:
         """Wait for the lease, work while it is held, begin anew when it is lost; return when the queue is closed."""
@@ -277,4 +291,5 @@ def limits_of(settings: Settings) -> Limits:
         finalizer_wait=seconds(settings.finalizer_wait),
         service_account_names=frozenset(settings.service_account_names),
         observe_only=settings.observe_only,
+        require_guards=settings.require_guards,
     )

@@ -56,6 +56,9 @@ class Settings:
         "KEYSTEAD_SERVICE_ACCOUNT_NAMES", ("keystead",), "Names that claims may use."
     )
     observe_only: bool = _setting("KEYSTEAD_OBSERVE_ONLY", False, "Plan and report, write nothing.")
+    require_guards: bool = _setting(
+        "KEYSTEAD_REQUIRE_GUARDS", False, "Grant nothing new while the admission guards are not in force."
+    )
     lease_namespace: str = _setting("KEYSTEAD_LEASE_NAMESPACE", "default", "Namespace of the leader's Lease.")
     lease_name: str = _setting("KEYSTEAD_LEASE_NAME", "keystead-operator", "Name of the leader's Lease.")
     lease_duration: float = _setting("KEYSTEAD_LEASE_DURATION", 15.0, "How long the lease lasts; at least 12 seconds.")

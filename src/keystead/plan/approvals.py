@@ -1,7 +1,7 @@
 """Pure: what the reviewers have said about a claim.
 
 A word counts only while all it is bound to is still true: namespace UID, subject, grant and vault. Denied wins over
-Approved; the approver must not be the requester.
+Approved; the approver must not be the requester, whom every claim names that the operator did not make itself.
 """
 
 from collections.abc import Collection
@@ -46,6 +46,12 @@ def review(grant: Grant, claim: Claim, subject: str, uid: NamespaceUid, approval
         return _no(Reason.DENIED, text, denied=True)
     if grant.approval is ApprovalMode.AUTOMATIC:
         return _NOT_REQUIRED
+    if not claim.automatic and not claim.requested_by:
+        text = (
+            f"spec.requestedBy: nobody is named, so nobody can say that the approver is somebody else. Delete claim "
+            f"{claim.key} and make it again with your own name (`kubectl auth whoami`)."
+        )
+        return _no(Reason.REQUESTER_UNKNOWN, text)
     # A word without a name could be the requester's own; it counts for nobody.
     word = next((each for each in bound if each.by and each.by != claim.requested_by), None)
     if word is not None:

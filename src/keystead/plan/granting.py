@@ -153,7 +153,9 @@ class Granting:
             steps.append(_ensure(admission, federation))
         if state.client_id:
             place = (federation.namespace, account, self._vault)
-            steps.append(Verify(claim.key, federation.name, state.tenant_id, state.client_id, *place, due))
+            steps.append(
+                Verify(claim.key, federation.name, state.tenant_id, state.client_id, *place, due, federation.credential)
+            )
         return steps
 
     def _finish(

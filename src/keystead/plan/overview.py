@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keystead.model.conditions import ConditionDraft, ConditionType, Status, draft
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.model.records import Grant
-from keystead.plan import verification
+from keystead.plan import codes, guards
 from keystead.plan.pool import Pool
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, GrantVerdict, Held, IdentityVerdict
@@ -34,16 +34,21 @@ class Scene:
 def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
     """What the admin reads."""
     parts = [_valid(scene.problems), _pool_ready(scene), _capacity(scene), _issuer(scene)]
-    guards = draft(_C.FOUR_EYES_ENFORCED, _F, Reason.GUARDS_ABSENT, CATALOGUE[Reason.GUARDS_ABSENT].admin)
+    eyes = guards.four_eyes(grant, scene.snapshot)
     counts = [_count(verdict) for verdict in scene.claims]
     return GrantVerdict(
-        conditions=(_ready(parts, scene.held, grant), *parts, guards),
+        conditions=(_ready(_counted(parts, eyes, scene), scene.held, grant), *parts, eyes),
         identities=_identities(scene.pool),
         total=len(scene.claims),
         ready=counts.count("ready"),
         awaiting_review=counts.count("review"),
         blocked=counts.count("blocked"),
     )
+
+
+def _counted(parts: Sequence[ConditionDraft], eyes: ConditionDraft, scene: Scene) -> list[ConditionDraft]:
+    """The conditions that decide whether the grant is ready: guards count where nothing is granted without them."""
+    return [*parts, eyes] if scene.snapshot.limits.require_guards else list(parts)
 
 
 def _ready(parts: Sequence[ConditionDraft], held: Sequence[Held], grant: Grant) -> ConditionDraft:
@@ -121,16 +126,16 @@ def _issuer(scene: Scene) -> ConditionDraft:
         last = scene.proofs.of(federation).newest
         if last is None:
             continue
-        reason = Reason.VERIFIED if last.ok else verification.meaning(last).reason
+        reason = Reason.VERIFIED if last.ok else codes.meaning(last).reason
         if reason in _ISSUER_TROUBLE:
-            refused = min((last.code, reason), refused or (last.code, reason))
+            refused = min((codes.said(last), reason), refused or (codes.said(last), reason))
         # Whatever Entra says about the subject, it says of a token whose issuer it knows.
-        proven = proven or last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_UNREACHABLE)
+        proven = proven or last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_CLOSED, Reason.VAULT_UNREACHABLE)
     if proven:
         return draft(_C.ISSUER_TRUSTED, _T, Reason.VERIFIED)
     if refused is not None:
-        code, reason = refused
-        text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({code})"
+        told, reason = refused
+        text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({told})"
         return draft(_C.ISSUER_TRUSTED, _F, reason, text)
     return draft(_C.ISSUER_TRUSTED, _U, Reason.AWAITING_VERIFICATION)
 

@@ -1,7 +1,7 @@
 """Pure: a place for each claim that has none, and the identity that serves a claim that has several.
 
 - Nothing is placed while anything of another namespace UID, or of another grant, still trusts the same account.
-- Nothing is placed while the pool's identities are of different tenants.
+- Nothing is placed while the pool's identities are of different tenants, nor without guards where they are required.
 - What we wrote before the ledger was lost is found again by its name, and recorded where it is.
 - Drain: an entry on an identity outside the pool serves on until its successor is verified and annotated.
 """
@@ -12,6 +12,7 @@ from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation
+from keystead.plan import guards
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Granting, Progress, taken
 from keystead.plan.holdings import Holding, Holdings
@@ -41,6 +42,7 @@ class Placement:
         self._valid = valid
         self._granting = Granting(snapshot, valid, holdings, proofs)
         self._members = {member.identity for member in valid.pool}
+        self._closed = guards.closed(valid.grant, snapshot)
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
 
     def advance(self, admission: Admission, live: Collection[Federation]) -> Progress:
@@ -68,6 +70,8 @@ class Placement:
             return _wait(Reason.AWAITING_REVOCATION)
         if len(self._pool.tenants) > 1:
             return _wait(Reason.TENANTS_DISAGREE)
+        if self._closed:
+            return _wait(Reason.GUARDS_ABSENT)
         found = self._find(admission)
         if found is not None:
             return self._granting.onward(admission, found, new=True)

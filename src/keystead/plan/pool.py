@@ -5,9 +5,11 @@
   schedule (:mod:`keystead.plan.turns`).
 - A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
 - Nothing is placed where something else goes by the name that ours would have, while there is another place.
-- Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody.
+- Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody:
+  one whose list says so, and one where a write of ours was refused and has not succeeded since.
 """
 
+import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -15,12 +17,25 @@ from dataclasses import dataclass
 
 from keystead.model.credentials import IdentityState, room
 from keystead.model.ids import IdentityId
-from keystead.model.reasons import CATALOGUE
+from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation
 from keystead.plan.holdings import Holding, Holdings
-from keystead.plan.snapshot import Snapshot
+from keystead.plan.snapshot import Failure, Snapshot
+from keystead.plan.steps import DeleteCredential, WriteCredential
 from keystead.plan.turns import Paces, Turns, saturated
 from keystead.plan.validation import Member
+
+_OF_THE_IDENTITY = frozenset(
+    {
+        Reason.AZURE_FORBIDDEN,
+        Reason.AZURE_LOCKED,
+        Reason.AZURE_POLICY,
+        Reason.REGION_UNSUPPORTED,
+        Reason.PROVIDER_NOT_REGISTERED,
+        Reason.SUBSCRIPTION_DISABLED,
+        Reason.IDENTITY_NOT_FOUND,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,13 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
     ledger: dict[IdentityId, list[Federation]] = defaultdict(list)
     for federation in (*snapshot.federations, *snapshot.other_federations):
         ledger[federation.identity].append(federation)
-    states = {each.identity: snapshot.identities.get(each.identity) or IdentityState(each.identity) for each in members}
+    refusing = _refusing(snapshot)
+    states = {
+        each.identity: _with(
+            snapshot.identities.get(each.identity) or IdentityState(each.identity), refusing.get(each.identity)
+        )
+        for each in members
+    }
     occupancy = {
         each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved, holdings) for each in members
     }
@@ -127,6 +148,23 @@ def _turns(
                 subscription_free_at=free_at.get(identity.subscription, 0.0),
             )
     return turns
+
+
+def _refusing(snapshot: Snapshot) -> dict[IdentityId, Failure]:
+    """Identities that refuse writes for reasons of their own, whoever asks."""
+    found: dict[IdentityId, Failure] = {}
+    for federation in snapshot.federations if snapshot.failures else ():
+        for unit, step in ((federation.claim_key, WriteCredential), (federation.name, DeleteCredential)):
+            failure = snapshot.failures.get(unit)
+            if failure is not None and failure.step == step.__name__ and failure.reason in _OF_THE_IDENTITY:
+                found.setdefault(federation.identity, failure)
+    return found
+
+
+def _with(state: IdentityState, refused: Failure | None) -> IdentityState:
+    if refused is None or state.problem is not None:
+        return state
+    return dataclasses.replace(state, problem=refused.reason, problem_detail=refused.message)
 
 
 def usable(state: IdentityState) -> bool:

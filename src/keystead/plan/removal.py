@@ -5,8 +5,10 @@
 - With the namespace gone, or another one in its place: at once.
 - The ledger entry stays until the identity's list shows that the credential is gone, or the identity itself is.
 - A credential is deleted only when what Azure shows under its name is exactly what the ledger records.
+- What Azure will never delete is let go of on the word of somebody with a name; nothing else is skipped for it.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from keystead.plan.steps import (
     BeginRevocation,
     DeleteCredential,
     ForgetFederation,
+    LeftBehind,
     Step,
     WithdrawAnnotation,
     WriteCredential,
@@ -94,8 +97,12 @@ class Removals:
     def _clean(self, federation: Federation) -> Iterator[Step]:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
         state = self._snapshot.identities.get(federation.identity)
-        if self._retain or (state is not None and state.problem is Reason.IDENTITY_NOT_FOUND):
+        if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
             yield forget
+            return
+        left = self._left_behind(federation)
+        if left is not None:
+            yield dataclasses.replace(forget, left_behind=left)
             return
         if state is None or federation.credential.name in self._snapshot.in_flight:
             return  # the lane's answer wakes us
@@ -110,6 +117,13 @@ class Removals:
                     yield forget
             case Holding.DIFFERENT:
                 yield forget  # somebody else's by now: nothing of ours is left to revoke
+
+    def _left_behind(self, federation: Federation) -> LeftBehind | None:
+        if federation.abandoned and federation.abandoned_by:
+            return LeftBehind(federation.identity, federation.credential, federation.abandoned, federation.abandoned_by)
+        if self._retain:
+            return LeftBehind(federation.identity, federation.credential, "spec.revocation: Retain")
+        return None
 
     def _doubtful(self, federation: Federation, listed_at: datetime.datetime | None) -> bool:
         """A write whose answer never came may still have taken effect; only a later list tells."""

@@ -14,6 +14,7 @@ from keystead.model.records import (
     Exchange,
     Federation,
     Grant,
+    Guards,
     Namespace,
     ServiceAccount,
     Store,
@@ -37,6 +38,8 @@ class Limits:
     mass_revocation_share: float = 0.2
     sweep_limit: int = 5
     observe_only: bool = False
+    require_guards: bool = False
+    """Nothing new is granted while the admission guards are not in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Snapshot:
     other_claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)
     """By namespace: claims on other grants in the namespaces that this grant serves."""
     approvals: tuple[Approval, ...] = ()
+    guards: Guards = field(default_factory=Guards)
+    """How the admission guards stand."""
     federations: tuple[Federation, ...] = ()
     """Ledger entries of this grant, those being revoked included."""
     other_federations: tuple[Federation, ...] = ()

@@ -81,6 +81,8 @@ class Verify:
     service_account_name: str
     vault_url: str
     not_before: datetime.datetime
+    credential: Credential
+    """What Azure holds, to tell where a token differs from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +179,24 @@ class SweepCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A credential that stays in Azure although its ledger entry goes, and on whose word."""
+
+    identity: IdentityId
+    credential: Credential
+    why: str
+    by: str = ""
+    """A person; empty: the grant says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetFederation:
-    """Azure has confirmed: drop the finalizer, and with it the ledger entry."""
+    """Azure has confirmed, or somebody has said not to wait for it: drop the finalizer, and with it the ledger entry."""
 
     unit: str
     federation_name: str
     federation_uid: str
+    left_behind: LeftBehind | None = None
 
 
 Step: TypeAlias = (
@@ -237,6 +251,7 @@ class FederationVerdict(NamedTuple):
     verified_at: datetime.datetime | None = None
     last_exchange_code: str = ""
     last_exchange_at: datetime.datetime | None = None
+    last_exchange_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ that retains. Two separate lists must have shown it, and above a handful nobody 
 from collections.abc import Callable
 
 from keystead.model.credentials import Credential
-from keystead.model.ids import service_account_subject
+from keystead.model.ids import IdentityId, service_account_subject
 from keystead.model.reasons import Reason
 from keystead.model.records import Namespace, Revocation
 from keystead.plan import naming
@@ -20,6 +20,11 @@ from keystead.plan.validation import Validated
 SIGHTINGS = 2
 """Separate lists that must have shown a credential before it counts as an orphan."""
 _SUBJECT_PARTS = 4
+
+
+def sweep_unit(identity: IdentityId) -> str:
+    """What the units of an identity's orphans begin with."""
+    return f"sweep/{identity.key}/"
 
 
 def sweep(
@@ -37,7 +42,7 @@ def sweep(
                 continue
             known = (identity.key, held.name.lower()) in holdings.ledger or held.name in snapshot.in_flight
             if not known and _abandoned(snapshot, held, allowed):
-                steps.append(SweepCredential(f"sweep/{identity.key}/{held.name}", identity, held))
+                steps.append(SweepCredential(f"{sweep_unit(identity)}{held.name}", identity, held))
     if len(steps) > snapshot.limits.sweep_limit and grant.confirmed_generation != grant.generation:
         return (), tuple(Held(step, Reason.AWAITING_CONFIRMATION) for step in steps)
     return tuple(steps), ()

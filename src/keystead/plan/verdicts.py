@@ -11,7 +11,7 @@ from keystead.model.conditions import Condition, ConditionDraft, ConditionType, 
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Federation, Grant
-from keystead.plan import verification
+from keystead.plan import codes, verification
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Progress
 from keystead.plan.holdings import Holding, Holdings
@@ -198,17 +198,32 @@ class LedgerVerdicts:
         last, proven = proof.newest, proof.verified_at
         parts = [_listed(self._holdings.of(federation), proof), _proof(proof, proven=proven is not None)]
         if removal is not None:
-            failure = self._snapshot.failures.get(federation.name)
-            rest = failure.message if failure is not None else CATALOGUE[removal.state].tenant
             cause = removal.cause.reason
-            parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {rest}"))
+            parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {self._rest(federation, removal)}"))
         return FederationVerdict(
             federation.name,
             tuple(parts),
             proven,
             last.code if last is not None else "",
             last.at if last is not None else None,
+            last.detail if last is not None else "",
         )
+
+    def _rest(self, federation: Federation, removal: Removal) -> str:
+        """What still stands in the way of the end, and the last resort where somebody would have to change something."""
+        failure, state = (
+            self._snapshot.failures.get(federation.name),
+            self._snapshot.identities.get(federation.identity),
+        )
+        if failure is not None:
+            reason, text = failure.reason, failure.message
+        elif state is not None and state.problem is not None:
+            reason, text = state.problem, state.problem_detail or CATALOGUE[state.problem].admin
+        else:
+            return CATALOGUE[removal.state].tenant
+        if CATALOGUE[reason].heals:
+            return text
+        return f"{text} {CATALOGUE[reason].admin} If that will never be: `keystead abandon {federation.name}`."
 
 
 def _listed(holding: Holding, proof: Proof) -> ConditionDraft:
@@ -229,8 +244,8 @@ def _proof(proof: Proof, *, proven: bool) -> ConditionDraft:
     """Verified: a later refusal counts against it, a later silence does not."""
     last = proof.newest
     if last is not None and not last.ok and not (proven and verification.proves_nothing(last)):
-        reason = verification.meaning(last).reason
-        return draft(_C.VERIFIED, _F, reason, _told(reason, last.code))
+        reason = codes.meaning(last).reason
+        return draft(_C.VERIFIED, _F, reason, _told(reason, codes.said(last)))
     if proven:
         return _VERIFIED
     return draft(_C.VERIFIED, _F, Reason.AWAITING_PROPAGATION)

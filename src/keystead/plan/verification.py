@@ -1,4 +1,4 @@
-"""Pure: when to prove an exchange, and what its codes mean.
+"""Pure: when to prove an exchange, and what counts as proven.
 
 - The first try comes only after the propagation wait, since Entra remembers a refusal for minutes.
 - After a refusal the next tries come ever more slowly, the sooner the likelier the code heals by itself.
@@ -9,77 +9,20 @@
 import datetime
 import functools
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from keystead.model.conditions import Condition, ConditionType, Status, find
-from keystead.model.reasons import CATALOGUE, Reason, Severity
+from keystead.model.reasons import CATALOGUE, Severity
 from keystead.model.records import Exchange, Federation
+from keystead.plan.codes import ENTRA, VAULT, meaning
 from keystead.plan.snapshot import Limits, Snapshot
 
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a code says, and whether waiting helps."""
-
-    reason: Reason
-    heals: bool
-
-
-_YES, _NO = True, False
-CODES: dict[str, Meaning] = {
-    # Entra. A credential that is not known yet looks like one that is wrong: these heal while it propagates.
-    "AADSTS70021": Meaning(Reason.SUBJECT_MISMATCH, _YES),
-    "AADSTS70025": Meaning(Reason.SUBJECT_MISMATCH, _YES),
-    "AADSTS700213": Meaning(Reason.SUBJECT_MISMATCH, _YES),
-    "AADSTS7002131": Meaning(Reason.SUBJECT_MISMATCH, _YES),
-    "AADSTS700211": Meaning(Reason.ISSUER_MISMATCH, _YES),
-    "AADSTS7002121": Meaning(Reason.AUDIENCE_MISMATCH, _YES),
-    "AADSTS700212": Meaning(Reason.AUDIENCE_MISMATCH, _YES),
-    "AADSTS700016": Meaning(Reason.CLIENT_UNKNOWN, _YES),
-    "AADSTS7002138": Meaning(Reason.CASE_MISMATCH, _NO),
-    "AADSTS90002": Meaning(Reason.TENANT_UNKNOWN, _NO),
-    # Entra reads the issuer's documents over the internet; an outage there passes, a missing key does not.
-    "AADSTS50166": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
-    "AADSTS501661": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
-    "AADSTS90061": Meaning(Reason.ISSUER_UNREACHABLE, _YES),
-    "AADSTS700027": Meaning(Reason.ISSUER_UNREACHABLE, _NO),
-    # The assertion itself.
-    "AADSTS50027": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS5002727": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS700024": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS70023": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS700222": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS700223": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS700238": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS70011": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    "AADSTS500011": Meaning(Reason.EXCHANGE_REFUSED, _NO),
-    # Key Vault. A role assignment may take ten minutes to work.
-    "Forbidden": Meaning(Reason.VAULT_FORBIDDEN, _YES),
-    "ForbiddenByRbac": Meaning(Reason.VAULT_FORBIDDEN, _YES),
-    "ForbiddenByPolicy": Meaning(Reason.VAULT_FORBIDDEN, _NO),
-    "ForbiddenByFirewall": Meaning(Reason.VAULT_UNREACHABLE, _NO),
-    "ForbiddenByConnection": Meaning(Reason.VAULT_UNREACHABLE, _NO),
-    "Unauthorized": Meaning(Reason.VAULT_FORBIDDEN, _NO),
-    "Unreachable": Meaning(Reason.VAULT_UNREACHABLE, _YES),
-}
-"""Entra's and Key Vault's codes (Microsoft Learn: Entra authentication error codes, Key Vault REST error codes)."""
-
-_UNLISTED = Meaning(Reason.EXCHANGE_REFUSED, _YES)
-_REASONS = {str(reason): reason for reason in Reason}
-
-_FIRST_RETRY = {_YES: datetime.timedelta(seconds=30), _NO: datetime.timedelta(minutes=2)}
+_SPOKEN = ENTRA.keys() | VAULT.keys()
+"""Codes of an answer, as against words of ours for what never answered."""
+_FIRST_RETRY = {True: datetime.timedelta(seconds=30), False: datetime.timedelta(minutes=2)}
+"""By whether the code heals by itself."""
 _LAST_RETRY = datetime.timedelta(minutes=10)
 _USUAL_WAIT = datetime.timedelta(seconds=20)
-
-
-def meaning(exchange: Exchange) -> Meaning:
-    """Of a failed exchange's code; a reason of ours stands for itself."""
-    known = CODES.get(exchange.code)
-    if known is not None:
-        return known
-    ours = _REASONS.get(exchange.code)
-    return Meaning(ours, CATALOGUE[ours].heals) if ours is not None else _UNLISTED
 
 
 def proves_nothing(exchange: Exchange) -> bool:
@@ -87,7 +30,7 @@ def proves_nothing(exchange: Exchange) -> bool:
     if exchange.ok:
         return False
     found = meaning(exchange)
-    return found.heals and CATALOGUE[found.reason].severity is Severity.TROUBLE and exchange.code not in CODES
+    return found.heals and CATALOGUE[found.reason].severity is Severity.TROUBLE and exchange.code not in _SPOKEN
 
 
 def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:

@@ -105,7 +105,13 @@ class Publisher:
 
     async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> Told:
         conditions = self._merged(federation.uid, federation.conditions, verdict.conditions, 1, now)
-        status = FederationStatus(conditions, verdict.verified_at, verdict.last_exchange_code, verdict.last_exchange_at)
+        status = FederationStatus(
+            conditions,
+            verdict.verified_at,
+            verdict.last_exchange_code,
+            verdict.last_exchange_at,
+            verdict.last_exchange_detail,
+        )
         last = federation.last_exchange
         unchanged = (
             _same(federation.conditions, conditions)

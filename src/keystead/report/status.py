@@ -29,6 +29,7 @@ class FederationStatus:
     verified_at: datetime.datetime | None = None
     last_exchange_code: str = ""
     last_exchange_at: datetime.datetime | None = None
+    last_exchange_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
