@@ -16,6 +16,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/revoke"
 AUTOMATIC_LABEL = f"{GROUP}/automatic"
 CONFIRM_ANNOTATION = f"{GROUP}/confirm-revocations"
+ADOPT_ANNOTATION = f"{GROUP}/adopt"
 
 Instant: TypeAlias = Annotated[datetime.datetime, Meta(tz=True)]
 
@@ -191,7 +192,10 @@ class VaultGrantStatus(_Part):
     """How a grant stands."""
 
     conditions: Annotated[
-        list[ConditionStatus], Meta(description="Ready, Valid, PoolReady, CapacityAvailable, FourEyesEnforced.")
+        list[ConditionStatus],
+        Meta(
+            description="Ready, Valid, PoolReady, CapacityAvailable, IssuerTrusted, FourEyesEnforced; AdoptionValid where one is said."
+        ),
     ] = []
     identities: Annotated[list[IdentityStatus], Meta(description="The pool, identity by identity.")] = []
     claims: Annotated[ClaimCounts | None, Meta(description="Counts of claims.")] = None

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     VAULT_UNREACHABLE = "VaultUnreachable"
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
+    ADOPTION_INVALID = "AdoptionInvalid"
     # causes of a revocation
     NAMESPACE_DELETED = "NamespaceDeleted"
     NAMESPACE_RECREATED = "NamespaceRecreated"
@@ -89,12 +90,14 @@ class Reason(StrEnum):
     APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
     FEDERATION_DELETED = "FederationDeleted"
     IDENTITY_REMOVED = "IdentityRemoved"
+    CREDENTIAL_REPLACED = "CredentialReplaced"
     # something around us fails
     CONCURRENT_WRITE = "ConcurrentWrite"
     AZURE_THROTTLED = "AzureThrottled"
     AZURE_UNAVAILABLE = "AzureUnavailable"
     AZURE_SIGN_IN_FAILED = "AzureSignInFailed"
     IDENTITY_FULL = "IdentityFull"
+    ADOPTED_CREDENTIAL_LOST = "AdoptedCredentialLost"
     KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
     KUBERNETES_FORBIDDEN = "KubernetesForbidden"
     KUBERNETES_CONFLICT = "KubernetesConflict"
@@ -200,12 +203,13 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK,
         False,
         "Somebody else's credential already trusts this account. " + _ASK,
-        "Adopt the credential, or delete it in Azure.",
+        "Take it over with `keystead adopt`, or delete it in Azure.",
     ),
     Reason.STORE_CONFLICT: _say(
         _BLOCK,
         False,
         "A SecretStore of this name, owned by somebody else, says otherwise; correct or delete it.",
+        "Take it over with `keystead adopt`, or have its owner correct or delete it.",
     ),
     Reason.STORE_NOT_READY: _say(
         _TROUBLE,
@@ -217,6 +221,7 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK,
         False,
         "Somebody else set other workload identity annotations on the ServiceAccount; remove them.",
+        "Take them over with `keystead adopt`, or have their owner remove them.",
     ),
     Reason.IDENTITY_NOT_FOUND: _say(
         _BLOCK,
@@ -320,6 +325,12 @@ CATALOGUE: dict[Reason, Explanation] = {
         "Admission guards are not installed.",
         "Whoever may create VaultApprovals can approve; install the admission policies.",
     ),
+    Reason.ADOPTION_INVALID: _say(
+        _BLOCK,
+        False,
+        "The annotation keystead.dev/adopt of the grant has an entry that makes no sense; the others count. " + _ASK,
+        "Correct the entry that the message names: NAMESPACE, NAMESPACE/SERVICEACCOUNT or *.",
+    ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(
         _WAIT, True, "The namespace was recreated under the same name; that is a new request."
@@ -333,6 +344,9 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.IDENTITY_REMOVED: _say(
         _WAIT, True, "The identity was removed from the grant; the claim moves to another one."
     ),
+    Reason.CREDENTIAL_REPLACED: _say(
+        _WAIT, True, "Another credential on the same identity stands for the same trust by now; this entry goes."
+    ),
     Reason.CONCURRENT_WRITE: _say(_TROUBLE, True, "Somebody else writes to the same identity; retried."),
     Reason.AZURE_THROTTLED: _say(_TROUBLE, True, "Azure asks to wait; retried at the time it named."),
     Reason.AZURE_UNAVAILABLE: _say(_TROUBLE, True, "Azure does not answer or fails; retried."),
@@ -343,6 +357,12 @@ CATALOGUE: dict[Reason, Explanation] = {
         "Check AZURE_TENANT_ID, AZURE_CLIENT_ID and the operator's own credential.",
     ),
     Reason.IDENTITY_FULL: _say(_TROUBLE, True, "The identity turned out to be full; another one is chosen."),
+    Reason.ADOPTED_CREDENTIAL_LOST: _say(
+        _TROUBLE,
+        True,
+        "The credential that was taken over is gone from Azure, or was changed there; one of Keystead's own follows.",
+        "Make room in the pool, or give the identity back: the next credential is Keystead's own.",
+    ),
     Reason.KUBERNETES_UNAVAILABLE: _say(_TROUBLE, True, "The Kubernetes API does not answer; retried."),
     Reason.KUBERNETES_FORBIDDEN: _say(
         _BLOCK, False, "The operator may not do this in the cluster. " + _ASK, "Check the operator's ClusterRoles."

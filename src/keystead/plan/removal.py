@@ -5,6 +5,8 @@
 - With the namespace gone, or another one in its place: at once.
 - The ledger entry stays until the identity's list shows that the credential is gone, or the identity itself is.
 - A credential is deleted only when what Azure shows under its name is exactly what the ledger records.
+- An entry that another cluster's operator recorded (a backup restored here) is dropped without touching Azure: that
+  cluster may live.
 """
 
 import datetime
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation, Grant, Namespace, Revocation
 from keystead.plan.holdings import Holding, Holdings
+from keystead.plan.naming import is_ours
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import (
     BeginRevocation,
@@ -81,6 +84,8 @@ class Removals:
         account = self._snapshot.service_accounts.get((federation.namespace, federation.service_account_name))
         if account is None or not account.client_id or account.client_id in successors:
             return
+        if self._is_served_there(federation):
+            return
         state = self._snapshot.identities.get(federation.identity)
         # After a move to another identity the annotation names the new one, and is not this entry's to take.
         if state is not None and state.client_id and account.client_id != state.client_id:
@@ -91,19 +96,32 @@ class Removals:
             return  # a courtesy to ESO: an account that cannot be changed must not keep the trust alive
         yield WithdrawAnnotation(federation.name, federation.namespace, federation.service_account_name)
 
+    def _is_served_there(self, federation: Federation) -> bool:
+        """Another entry stands for the same trust on the same identity: one of the two was renamed, or lost its own."""
+        return any(
+            each.identity == federation.identity
+            and each.credential.subject == federation.credential.subject
+            and each.name != federation.name
+            and not each.deleting
+            and not self._holdings.is_void(each)
+            for each in self._snapshot.federations
+        )
+
     def _clean(self, federation: Federation) -> Iterator[Step]:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
         state = self._snapshot.identities.get(federation.identity)
-        if self._retain or (state is not None and state.problem is Reason.IDENTITY_NOT_FOUND):
+        gone = state is not None and state.problem is Reason.IDENTITY_NOT_FOUND
+        if self._retain or gone or not is_ours(federation.name, self._snapshot.cluster):
             yield forget
             return
-        if state is None or federation.credential.name in self._snapshot.in_flight:
+        if state is None or federation.place in self._snapshot.in_flight:
             return  # the lane's answer wakes us
         match self._holdings.of(federation):
             case Holding.UNKNOWN:
                 return  # the first list wakes us
             case Holding.PRESENT:
-                yield DeleteCredential(federation.name, federation.name, federation.identity, federation.credential)
+                name, adopted = federation.name, federation.adopted
+                yield DeleteCredential(name, name, federation.identity, federation.credential, adopted=adopted)
                 yield forget
             case Holding.ABSENT:
                 if state.problem is None and not self._doubtful(federation, state.listed_at):
