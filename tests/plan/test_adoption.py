@@ -7,6 +7,7 @@ import pytest
 
 from keystead.model.conditions import ConditionType
 from keystead.model.credentials import Credential
+from keystead.model.ids import NamespaceUid
 from keystead.model.reasons import Reason
 from keystead.model.records import ApprovalMode, ClaimMode, NamespaceRule, Revocation, ServiceAccount, Store
 from keystead.plan.adoption import read_word
@@ -301,7 +302,7 @@ def test_what_bears_the_name_of_another_keystead_has_to_be_named(word: str, reac
     assert bool(migrating(word, theirs).steps(RecordFederation)) is reached
 
 
-def world_uid() -> str:
+def world_uid() -> NamespaceUid:
     return migrating().namespaces["shop"].uid
 
 
@@ -509,7 +510,7 @@ def test_an_adopted_credential_lost_on_a_drained_identity_is_never_written_there
     world.edit(identities=a_grant(identities=("two",)).identities)
 
     assert world.steps(WriteCredential) == []
-    assert world.ready("shop/mine").reason is Reason.ADOPTED_CREDENTIAL_LOST
+    assert world.ready("shop/mine").reason is Reason.POOL_EXHAUSTED
 
 
 def test_what_is_in_flight_on_another_identity_under_the_same_name_holds_nothing_up() -> None:

@@ -97,7 +97,6 @@ class Reason(StrEnum):
     AZURE_UNAVAILABLE = "AzureUnavailable"
     AZURE_SIGN_IN_FAILED = "AzureSignInFailed"
     IDENTITY_FULL = "IdentityFull"
-    ADOPTED_CREDENTIAL_LOST = "AdoptedCredentialLost"
     KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
     KUBERNETES_FORBIDDEN = "KubernetesForbidden"
     KUBERNETES_CONFLICT = "KubernetesConflict"
@@ -357,12 +356,6 @@ CATALOGUE: dict[Reason, Explanation] = {
         "Check AZURE_TENANT_ID, AZURE_CLIENT_ID and the operator's own credential.",
     ),
     Reason.IDENTITY_FULL: _say(_TROUBLE, True, "The identity turned out to be full; another one is chosen."),
-    Reason.ADOPTED_CREDENTIAL_LOST: _say(
-        _TROUBLE,
-        True,
-        "The credential that was taken over is gone from Azure, or was changed there; one of Keystead's own follows.",
-        "Make room in the pool, or give the identity back: the next credential is Keystead's own.",
-    ),
     Reason.KUBERNETES_UNAVAILABLE: _say(_TROUBLE, True, "The Kubernetes API does not answer; retried."),
     Reason.KUBERNETES_FORBIDDEN: _say(
         _BLOCK, False, "The operator may not do this in the cluster. " + _ASK, "Check the operator's ClusterRoles."

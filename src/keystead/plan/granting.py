@@ -138,8 +138,6 @@ class Granting:
         match self._holdings.of(federation):
             case Holding.UNKNOWN:
                 return Reason.AWAITING_LIST, CATALOGUE[Reason.AWAITING_LIST].tenant
-            case _ if federation.adopted:
-                return Reason.ADOPTED_CREDENTIAL_LOST, CATALOGUE[Reason.ADOPTED_CREDENTIAL_LOST].tenant
             case Holding.DIFFERENT:
                 text = (
                     f"A credential named {credential.name} exists on identity {identity} with another issuer, subject "
@@ -251,6 +249,8 @@ class Granting:
 
 
 def _write(unit: str, federation: Federation) -> WriteCredential:
+    if federation.adopted:
+        raise ValueError("what others named is theirs to write")
     return WriteCredential(
         unit,
         federation.name,

@@ -62,9 +62,11 @@ class Placement:
             return progress
         progress = self._place(admission)
         outside = sorted(live, key=self._preference)
-        if progress.federation is None and outside:
-            return self._granting.onward(admission, outside[0])  # better there than nowhere
-        return progress
+        if progress.federation is not None or not outside:
+            return progress
+        if self._holdings.is_void(outside[0]):
+            return progress._replace(federation=outside[0])
+        return self._granting.onward(admission, outside[0])  # better there than nowhere
 
     def _preference(self, federation: Federation) -> tuple[bool, bool, str]:
         void = self._holdings.is_void(federation)
