@@ -200,7 +200,7 @@ def test_rule_4_nothing_is_forgotten_while_a_write_of_it_is_in_flight() -> None:
     entry = world.federation("cart")
     world.list_identity(entry.identity)
     world.remove_namespace("cart")
-    world.in_flight = frozenset({entry.credential.name})
+    world.in_flight = frozenset({entry.place})
 
     assert world.steps(ForgetFederation, DeleteCredential) == []
 

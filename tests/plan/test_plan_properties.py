@@ -9,15 +9,22 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
+from keystead.model.credentials import CREDENTIALS_PER_IDENTITY, Credential
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason, Severity
-from keystead.model.records import ApprovalMode, Decision, NamespaceRule, PoolMember
+from keystead.model.records import ApprovalMode, Decision, Federation, NamespaceRule, PoolMember
 from keystead.plan.naming import is_ours
 from keystead.plan.planner import make_plan
 from keystead.plan.snapshot import Snapshot
-from keystead.plan.steps import DeleteCredential, ForgetFederation, Plan, SweepCredential, WriteCredential
-from plan.worlds import CLUSTER, SECOND, TEAM, World, a_grant, foreign, identity_id, is_true
+from keystead.plan.steps import (
+    DeleteCredential,
+    ForgetFederation,
+    Plan,
+    RecordFederation,
+    SweepCredential,
+    WriteCredential,
+)
+from plan.worlds import CLUSTER, SECOND, TEAM, World, a_grant, foreign, identity_id, is_true, subject
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 POOL = ("one", "two", "three")
@@ -42,6 +49,18 @@ EVENTS = (
     "delete claim",
     "delete entry",
 )
+BY_HAND = (
+    "make by hand",
+    "make by hand",
+    "say the word",
+    "say the word",
+    "take the word back",
+    "unmake by hand",
+    "rename by hand",
+    "change by hand",
+)
+MIGRATING = 0.4  # of the worlds: others have made what the namespaces need before we come
+WORDS = ("*", "alpha", "beta,gamma/keystead", "delta/other,epsilon", "NOT,zeta")
 
 
 def _world(draw_reserved: int, approval: ApprovalMode, foreigners: list[int]) -> World:
@@ -105,8 +124,57 @@ def _happen(world: World, event: str, name: str) -> None:
             world.list_identity(identity)
 
 
-def _foreigners(world: World) -> Counter[str]:
-    return Counter(each.name for each in world.credentials() if not is_ours(each.name, CLUSTER))
+def _others_and_admins(world: World, event: str, name: str) -> None:
+    assert world.grant is not None
+    match event:
+        case "say the word":
+            world.edit(adopt=WORDS[world.uids % len(WORDS)], generation=world.grant.generation)
+        case "take the word back":
+            world.edit(adopt="", generation=world.grant.generation)
+        case _:
+            _by_hand(world, event.split(maxsplit=1)[0], name)
+
+
+def _by_hand(world: World, verb: str, name: str) -> None:
+    """Somebody makes, removes, renames or changes a credential for an account of ours, as far as Azure lets them."""
+    held = [
+        (identity, each)
+        for identity, state in sorted(world.identities.items())
+        for each in state.credentials
+        if each.trust == (CLUSTER.issuer, subject(name))
+    ]
+    if verb == "make":
+        identity = identity_id(POOL[world.uids % len(POOL)])
+        state = world.identities.get(identity)
+        made = foreign(f"made-{world.uid()}", subject(name), CLUSTER.issuer)
+        if state is not None and len(state.credentials) < CREDENTIALS_PER_IDENTITY and not state.holder_of(made.trust):
+            world.identities[identity] = replace(state, credentials=(*state.credentials, made))
+        return
+    for identity, each in held[:1]:
+        state = world.identities[identity]
+        others = tuple(other for other in state.credentials if other != each)
+        changed = {
+            "unmake": (),
+            "rename": (replace(each, name=f"renamed-{world.uid()}"),),
+            "change": (replace(each, subject=f"repo:{world.uid()}"),),
+        }[verb]
+        world.identities[identity] = replace(state, credentials=(*others, *changed))
+
+
+def _adopted_ever(world: World) -> set[tuple[IdentityId, Credential]]:
+    recorded = [each.federation for each in world.log if isinstance(each, RecordFederation)]
+    return {(each.identity, each.credential) for each in recorded if each.adopted}
+
+
+def _foreigners(world: World) -> Counter[Credential]:
+    """What was never ours, nor taken over."""
+    ours = _adopted_ever(world)
+    return Counter(
+        each
+        for identity, state in world.identities.items()
+        for each in state.credentials
+        if not is_ours(each.name, CLUSTER) and (identity, each) not in ours
+    )
 
 
 def _check(world: World, plan: Plan) -> None:
@@ -117,23 +185,53 @@ def _check(world: World, plan: Plan) -> None:
             assert step.credential in ours
         if isinstance(step, SweepCredential):
             assert is_ours(step.credential.name, CLUSTER)
+        if isinstance(step, WriteCredential):
+            assert is_ours(step.credential.name, CLUSTER)
+        if isinstance(step, RecordFederation) and step.federation.adopted:
+            _check_adoption(world, step.federation)
+    _check_counts(world, plan)
     waits = [isinstance(each, WriteCredential) for each in plan.steps]
     deletes = [index for index, each in enumerate(plan.steps) if isinstance(each, DeleteCredential | ForgetFederation)]
     assert not any(waits[: max(deletes, default=0)])
 
 
+def _check_adoption(world: World, entry: Federation) -> None:
+    """Said by an admin, exactly our trust, in the pool, held once, and recorded as it stands."""
+    assert world.grant is not None
+    said = world.grant.adopt.split(",")
+    assert {"*", entry.namespace, f"{entry.namespace}/{entry.service_account_name}"} & set(said)
+    wanted = foreign(entry.credential.name, subject(entry.namespace, entry.service_account_name), CLUSTER.issuer)
+    assert entry.credential == wanted
+    assert entry.credential in world.identities[entry.identity].credentials
+    assert str(entry.identity) in {each.resource_id for each in world.grant.identities}
+    pool = {IdentityId.parse(each.resource_id) for each in world.grant.identities}
+    holders = [state.id for state in world.identities.values() if state.id in pool and state.holder_of(wanted.trust)]
+    assert holders == [entry.identity]
+
+
+def _check_counts(world: World, plan: Plan) -> None:
+    """Each credential counts once, as ours or as foreign, and room is never more than what is free."""
+    for row in plan.grant.identities if plan.grant is not None else ():
+        state = world.identities[IdentityId.parse(row.resource_id)]
+        assert row.used + row.foreign == len(state.credentials)
+        assert row.room + len(state.credentials) <= CREDENTIALS_PER_IDENTITY
+
+
 def _lived(world: World, events: list[tuple[str, str, int]]) -> World:
     for event, name, passes in events:
         before = _foreigners(world)
-        _happen(world, event, name)
-        if event != "fill identity":
+        if event in BY_HAND:
+            _others_and_admins(world, event, name)
+        else:
+            _happen(world, event, name)
+        if event not in ("fill identity", *BY_HAND):
             assert _foreigners(world) == before
         before = _foreigners(world)
         for _ in range(passes):
             plan = world.plan()
             _check(world, plan)
             world.carry_out(plan)
-        assert _foreigners(world) == before
+        assert _foreigners(world) == before - Counter(each for _, each in _adopted_ever(world))
         assert all(len(each.credentials) <= CREDENTIALS_PER_IDENTITY for each in world.identities.values())
     return world
 
@@ -143,8 +241,13 @@ def _random_world(seed: int) -> World:
     chance = random.Random(seed)  # noqa: S311 - a repeatable world, not secrecy
     foreigners = [chance.choice([0, 0, 1, 18, 20]) for _ in POOL]
     world = _world(chance.choice([0, 17, 19]), chance.choice(list(ApprovalMode)), foreigners)
-    opening = [("create", name, 0) for name in chance.sample(NAMES, 4)] + [("approve", name, 9) for name in NAMES]
-    rest = [(chance.choice(EVENTS), chance.choice(NAMES), chance.randrange(5)) for _ in range(chance.randrange(25))]
+    migrating = [("make by hand", name, 0) for name in NAMES] + [("say the word", "", 0)]
+    opening = migrating if chance.random() < MIGRATING else []
+    opening += [("create", name, 0) for name in chance.sample(NAMES, 4)] + [("approve", name, 9) for name in NAMES]
+    rest = [
+        (chance.choice(EVENTS + BY_HAND), chance.choice(NAMES), chance.randrange(5))
+        for _ in range(chance.randrange(25))
+    ]
     return _lived(world, opening + rest)
 
 
@@ -179,9 +282,11 @@ def test_at_rest_each_credential_of_ours_stands_for_an_allowed_claim(world: Worl
 
     behind = {each.credential.name: each for each in world.federations.values()}
     for held in world.credentials():
-        if not is_ours(held.name, CLUSTER):
-            continue
         entry = behind.get(held.name)
+        if entry is None and (
+            not is_ours(held.name, CLUSTER) or held.issuer != CLUSTER.issuer or "repo:" in held.subject
+        ):
+            continue  # made by others, or made to say something else by them
         assert entry is not None
         namespace = world.namespaces[entry.namespace]
         assert namespace.uid == entry.namespace_uid

@@ -30,6 +30,7 @@ from keystead.model.records import (
     ServiceAccount,
     Store,
 )
+from keystead.plan.naming import is_ours
 from keystead.plan.planner import make_plan
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
 from keystead.plan.steps import (
@@ -110,7 +111,7 @@ class World:
     finalizers: dict[str, int] = field(default_factory=dict)
     identities: dict[IdentityId, IdentityState] = field(default_factory=dict)
     lanes: dict[IdentityId, Lane] = field(default_factory=dict)
-    in_flight: frozenset[str] = frozenset()
+    in_flight: frozenset[tuple[IdentityId, str]] = frozenset()
     exchanges: dict[str, Exchange] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     deletions: dict[str, tuple[int, datetime.datetime]] = field(default_factory=dict)
@@ -322,6 +323,7 @@ class World:
         assert len(state.credentials) < CREDENTIALS_PER_IDENTITY, "Azure refuses a 21st"
         assert state.holder_of(step.credential.trust) is None, "Azure refuses a second of the same issuer and subject"
         assert state.named(step.credential.name) is None, "never over a name that exists"
+        assert is_ours(step.credential.name, CLUSTER), "names of others are not ours to write"
         assert self.namespaces[step.namespace].uid == step.namespace_uid
         self.identities[step.identity] = replace(state, credentials=(*state.credentials, step.credential))
 

@@ -4,6 +4,7 @@ Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
   first that has most to do. A step whose time has not come blocks nobody.
+- An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
@@ -79,8 +80,8 @@ class Lanes:
         self._clock = wiring.clock
         self._pacer = Pacer(paces)
         self._lines: dict[IdentityId, Line] = {}
-        self._doubts: dict[str, tuple[IdentityId, datetime.datetime]] = {}
-        """By credential: where a write's answer never came, and when it was given up."""
+        self._doubts: dict[tuple[IdentityId, str], datetime.datetime] = {}
+        """By identity and name: when a write whose answer never came was given up."""
         self._looking: set[asyncio.Task[None]] = set()
 
     def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
@@ -123,16 +124,20 @@ class Lanes:
             for identity, line in self._lines.items()
         }
 
-    def in_flight(self) -> frozenset[str]:
-        """Names of the credentials that are being written or deleted now, or may be without our knowing."""
-        busy = {line.busy.step.credential.name for line in self._lines.values() if line.busy is not None}
-        for name, (identity, since) in list(self._doubts.items()):
+    def in_flight(self) -> frozenset[tuple[IdentityId, str]]:
+        """Identity and name of credentials that are being written or deleted now, or may be without our knowing."""
+        busy = {
+            (identity, line.busy.step.credential.name)
+            for identity, line in self._lines.items()
+            if line.busy is not None
+        }
+        for (identity, name), since in list(self._doubts.items()):
             state = self._wiring.known(identity)
             listed = state.listed_at if state is not None else None
             seen = state is not None and state.named(name) is not None
             # A list from before the write may have landed says nothing about it, but one that shows it does.
             if listed is not None and listed > since + (_NOW if seen else datetime.timedelta(seconds=_LANDING)):
-                del self._doubts[name]
+                del self._doubts[identity, name]
         return frozenset(busy | self._doubts.keys())
 
     @property
@@ -281,7 +286,7 @@ class Lanes:
         credentials, step = self._wiring.credentials, entry.step
         try:
             async with asyncio.timeout(WRITE_DEADLINE):
-                if entry.uncertain:
+                if entry.looks:
                     if await self._took_effect(identity, entry):
                         return None
                     self._pacer.started(identity, self._clock.monotonic())  # the look took time; the write starts now
@@ -303,7 +308,7 @@ class Lanes:
         return None
 
     async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
-        """Whether the write whose answer never came is to be seen. Refused when its name is somebody else's by now."""
+        """Whether what is wanted is so already. Refused when the name is somebody else's by now."""
         credential = entry.step.credential
         listed = await self._wiring.credentials.credentials(identity)
         held = next((each for each in listed if each.name.lower() == credential.name.lower()), None)
@@ -331,7 +336,7 @@ class Lanes:
 
     def _doubt(self, identity: IdentityId, entry: Entry, reason: Reason) -> None:
         """The write may be seen now, or only when it can land no more."""
-        self._doubts[entry.step.credential.name] = (identity, self._clock.now())
+        self._doubts[identity, entry.step.credential.name] = self._clock.now()
         self._wiring.doubted(identity, reason)
 
         async def look_again() -> None:

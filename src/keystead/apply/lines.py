@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from keystead.apply.pacing import Paces
 from keystead.model.ids import IdentityId
-from keystead.plan.steps import LaneStep, WriteCredential
+from keystead.plan.steps import DeleteCredential, LaneStep, WriteCredential
 
 
 @dataclass
@@ -32,6 +32,11 @@ class Entry:
     @property
     def deletes(self) -> bool:
         return not isinstance(self.step, WriteCredential)
+
+    @property
+    def looks(self) -> bool:
+        """The identity is listed just before the write."""
+        return self.uncertain or (isinstance(self.step, DeleteCredential) and self.step.adopted)
 
 
 @dataclass

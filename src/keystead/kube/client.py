@@ -143,9 +143,9 @@ class Api:
     async def post(self, path: str, body: Any) -> Any:
         return decoded(await self.request("POST", path, body=body), f"POST {path}")
 
-    async def apply(self, path: str, body: Any, *, manager: str) -> Any:
-        """Server-side apply, never by force; FieldConflict names the other managers."""
-        params = {"fieldManager": manager, "force": "false"}
+    async def apply(self, path: str, body: Any, *, manager: str, force: bool = False) -> Any:
+        """Server-side apply; FieldConflict names the other managers. By force only where an admin said so."""
+        params = {"fieldManager": manager, "force": str(force).lower()}
         content = await self.request("PATCH", path, params=params, body=body, content_type=APPLY)
         return decoded(content, f"PATCH {path}")
 

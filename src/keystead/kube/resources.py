@@ -16,6 +16,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/revoke"
 AUTOMATIC_LABEL = f"{GROUP}/automatic"
 CONFIRM_ANNOTATION = f"{GROUP}/confirm-revocations"
+ADOPT_ANNOTATION = f"{GROUP}/adopt"
 ABANDON_ANNOTATION = f"{GROUP}/abandon"
 """On a Federation that goes: why its credential may be left behind in Azure."""
 ABANDONED_BY_ANNOTATION = f"{GROUP}/abandoned-by"
@@ -195,7 +196,10 @@ class VaultGrantStatus(_Part):
     """How a grant stands."""
 
     conditions: Annotated[
-        list[ConditionStatus], Meta(description="Ready, Valid, PoolReady, CapacityAvailable, FourEyesEnforced.")
+        list[ConditionStatus],
+        Meta(
+            description="Ready, Valid, PoolReady, CapacityAvailable, IssuerTrusted, FourEyesEnforced; AdoptionValid where one is said."
+        ),
     ] = []
     identities: Annotated[list[IdentityStatus], Meta(description="The pool, identity by identity.")] = []
     claims: Annotated[ClaimCounts | None, Meta(description="Counts of claims.")] = None

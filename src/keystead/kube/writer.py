@@ -1,4 +1,4 @@
-"""Writes to the cluster: server-side apply with our field manager, never by force.
+"""Writes to the cluster: server-side apply with our field manager, by force only where an admin said adopt.
 
 - ServiceAccounts and SecretStores that we make belong to their claim (owner reference) and carry our label; on those
   that people made we own nothing but the fields we must set.
@@ -123,7 +123,7 @@ class ClusterWriter:
             metadata |= _ownership(step.claim_name, step.claim_uid)
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
         try:
-            await self._api.apply(_account(step.namespace, step.name), body, manager=OURS)
+            await self._api.apply(_account(step.namespace, step.name), body, manager=OURS, force=step.force)
         except FieldConflict as error:
             raise _conflict(Reason.SERVICE_ACCOUNT_CONFLICT, f"ServiceAccount {step.name}", error) from error
         except Refused as error:
@@ -165,8 +165,13 @@ class ClusterWriter:
         if step.refresh_interval is not None:
             spec["refreshInterval"] = step.refresh_interval
         body = {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": metadata, "spec": spec}
+        path = f"{_ESO}/{step.namespace}/secretstores/{step.name}"
+        if step.drop:
+            # An apply takes away only what is ours; in one write, so that the store is never half of either.
+            together = {**azure, **dict.fromkeys(step.drop)}
+            await self._api.merge(path, {"spec": {"provider": {"azurekv": together}}}, manager=OURS)
         try:
-            await self._api.apply(f"{_ESO}/{step.namespace}/secretstores/{step.name}", body, manager=OURS)
+            await self._api.apply(path, body, manager=OURS, force=step.force)
         except FieldConflict as error:
             raise _conflict(Reason.STORE_CONFLICT, f"SecretStore {step.name}", error) from error
 

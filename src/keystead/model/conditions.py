@@ -23,6 +23,8 @@ class ConditionType(StrEnum):
     CAPACITY_AVAILABLE = "CapacityAvailable"
     ISSUER_TRUSTED = "IssuerTrusted"
     FOUR_EYES_ENFORCED = "FourEyesEnforced"
+    ADOPTION_VALID = "AdoptionValid"
+    """Only where the grant carries a word on adoption."""
     # Federation
     REVOKING = "Revoking"
 

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     VAULT_CLOSED = "VaultClosed"
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
+    ADOPTION_INVALID = "AdoptionInvalid"
     # causes of a revocation
     NAMESPACE_DELETED = "NamespaceDeleted"
     NAMESPACE_RECREATED = "NamespaceRecreated"
@@ -94,6 +95,7 @@ class Reason(StrEnum):
     APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
     FEDERATION_DELETED = "FederationDeleted"
     IDENTITY_REMOVED = "IdentityRemoved"
+    CREDENTIAL_REPLACED = "CredentialReplaced"
     # something around us fails
     CONCURRENT_WRITE = "ConcurrentWrite"
     AZURE_THROTTLED = "AzureThrottled"
@@ -209,12 +211,13 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK,
         False,
         "Somebody else's credential already trusts this account. " + _ASK,
-        "Adopt the credential, or delete it in Azure.",
+        "Take it over with `keystead adopt`, or delete it in Azure.",
     ),
     Reason.STORE_CONFLICT: _say(
         _BLOCK,
         False,
         "A SecretStore of this name, owned by somebody else, says otherwise; correct or delete it.",
+        "Take it over with `keystead adopt`, or have its owner correct or delete it.",
     ),
     Reason.STORE_NOT_READY: _say(
         _TROUBLE,
@@ -226,6 +229,7 @@ CATALOGUE: dict[Reason, Explanation] = {
         _BLOCK,
         False,
         "Somebody else set other workload identity annotations on the ServiceAccount; remove them.",
+        "Take them over with `keystead adopt`, or have their owner remove them.",
     ),
     Reason.IDENTITY_NOT_FOUND: _say(
         _BLOCK,
@@ -349,6 +353,12 @@ CATALOGUE: dict[Reason, Explanation] = {
         "Without guards anybody who may write claims, approvals or labels can do so in another's name: "
         "`keystead guards | kubectl apply --server-side -f -`.",
     ),
+    Reason.ADOPTION_INVALID: _say(
+        _BLOCK,
+        False,
+        "The annotation keystead.dev/adopt of the grant has an entry that makes no sense; the others count. " + _ASK,
+        "Correct the entry that the message names: NAMESPACE, NAMESPACE/SERVICEACCOUNT or *.",
+    ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(
         _WAIT, True, "The namespace was recreated under the same name; that is a new request."
@@ -361,6 +371,9 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.FEDERATION_DELETED: _say(_WAIT, True, "The ledger entry was deleted by somebody; it is rebuilt."),
     Reason.IDENTITY_REMOVED: _say(
         _WAIT, True, "The identity was removed from the grant; the claim moves to another one."
+    ),
+    Reason.CREDENTIAL_REPLACED: _say(
+        _WAIT, True, "Another credential on the same identity stands for the same trust by now; this entry goes."
     ),
     Reason.CONCURRENT_WRITE: _say(_TROUBLE, True, "Somebody else writes to the same identity; retried."),
     Reason.AZURE_THROTTLED: _say(_TROUBLE, True, "Azure asks to wait; retried at the time it named."),

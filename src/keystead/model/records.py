@@ -105,6 +105,8 @@ class Grant:
     observe_only: bool = False
     confirmed_generation: int | None = None
     """From the annotation ``keystead.dev/confirm-revocations``."""
+    adopt: str = ""
+    """The annotation ``keystead.dev/adopt`` as written: what the operator may take over from others."""
     deleting: bool = False
     created_at: datetime.datetime | None = None
     conditions: tuple[Condition, ...] = ()
@@ -208,6 +210,11 @@ class Federation:
     def claim_key(self) -> str:
         return f"{self.namespace}/{self.claim_name}"
 
+    @property
+    def place(self) -> tuple[IdentityId, str]:
+        """Where the credential is: other tools give equal names on many identities."""
+        return self.identity, self.credential.name
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
@@ -238,6 +245,8 @@ class Store:
     auth_type: str = ""
     service_account_name: str = ""
     tenant_id: str = ""
+    has_secret_ref: bool = False
+    """``authSecretRef`` is given: the credentials of a service principal."""
     controller: str = ""
     provider: str = ""
     """The provider's key, ``azurekv`` when it is ours to judge."""

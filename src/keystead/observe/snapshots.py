@@ -26,7 +26,7 @@ class Memory:
     exchanges: Mapping[str, Exchange]
     recorded: dict[str, Federation]
     lanes: Callable[[], Mapping[IdentityId, Lane]]
-    in_flight: Callable[[], frozenset[str]]
+    in_flight: Callable[[], frozenset[tuple[IdentityId, str]]]
 
 
 class Observer:

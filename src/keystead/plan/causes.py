@@ -67,6 +67,8 @@ class Causes:
         state = self._snapshot.identities.get(federation.identity)
         if state is None or self._holdings.of(federation) is not Holding.ABSENT:
             return False
-        if federation.credential.name in self._snapshot.in_flight or federation.identity in self._vacating:
+        if state.holder_of(federation.credential.trust) is not None:
+            return False  # it has its slot, under another name
+        if federation.place in self._snapshot.in_flight or federation.identity in self._vacating:
             return False
         return state.full or len(state.credentials) >= CREDENTIALS_PER_IDENTITY

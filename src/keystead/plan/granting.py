@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import IdentityState
-from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation, ServiceAccount, Store
 from keystead.plan.admission import Admission
+from keystead.plan.adoption import Adoptions, command, taken_text
 from keystead.plan.failures import resume
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.pool import usable
@@ -28,7 +28,7 @@ from keystead.plan.steps import (
     Verify,
     WriteCredential,
 )
-from keystead.plan.stores import Standing, judge_account, judge_store
+from keystead.plan.stores import Claimant, Standing, judge_account, judge_store
 from keystead.plan.validation import Validated
 from keystead.plan.verification import Proof, Proofs
 
@@ -52,8 +52,8 @@ class Progress(NamedTuple):
     store: Reason | None = None
     """How the store stands once everything is applied; ``None`` before."""
     wake: datetime.datetime | None = None
-    obsolete: tuple[IdentityId, ...] = ()
-    """Identities whose Federation this claim needs no more."""
+    obsolete: tuple[str, ...] = ()
+    """Names of Federations that this claim needs no more."""
 
 
 def standing(snapshot: Snapshot, holdings: Holdings, proofs: Proofs, federation: Federation) -> Progress:
@@ -83,12 +83,15 @@ class _Finish(NamedTuple):
 class Granting:
     """Advances claims that have a place, or are just given one."""
 
-    def __init__(self, snapshot: Snapshot, valid: Validated, holdings: Holdings, proofs: Proofs) -> None:
+    def __init__(
+        self, snapshot: Snapshot, valid: Validated, holdings: Holdings, proofs: Proofs, adoptions: Adoptions
+    ) -> None:
         self._snapshot = snapshot
         self._valid = valid
         self._vault = str(valid.vault)
         self._holdings = holdings
         self._proofs = proofs
+        self._adoptions = adoptions
 
     def onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
         """The rest of the way on this identity."""
@@ -142,7 +145,11 @@ class Granting:
                 )
                 return Reason.TUPLE_TAKEN, text
             case _:
-                return taken(self._holdings, credential.subject, federation.identity)
+                finding = self._adoptions.of(credential.subject, federation.identity)
+                if finding is None:
+                    return None
+                name = self._valid.grant.name
+                return Reason.TUPLE_TAKEN, taken_text(name, federation.namespace, credential.subject, finding)
 
     def _prove(
         self, admission: Admission, federation: Federation, state: IdentityState, due: datetime.datetime
@@ -172,8 +179,9 @@ class Granting:
         place = (federation.namespace, federation.service_account_name)
         found: ServiceAccount | None = snapshot.service_accounts.get(place)
         existing: Store | None = snapshot.stores.get((federation.namespace, admission.store))
-        account = judge_account(found, state.client_id, state.tenant_id)
-        store = judge_store(existing, self._vault, place[1], grant.template.store_controller)
+        claimant = Claimant(command(grant.name, place[0]), self._adoptions.word.covers(*place))
+        account = judge_account(found, state.client_id, state.tenant_id, claimant)
+        store = judge_store(existing, self._vault, place[1], grant.template.store_controller, claimant)
         annotated = not account.apply and account.conflict is None
         conflict = account if account.conflict is not None else store
         if conflict.conflict is not None:
@@ -191,6 +199,7 @@ class Granting:
                     own=account.own,
                     namespace_uid=federation.namespace_uid,
                     account_uid=found.uid if found is not None else "",
+                    force=account.force,
                 )
             )
         if store.apply:
@@ -216,6 +225,8 @@ class Granting:
             claim.name,
             claim.uid,
             own=store.own,
+            force=store.force,
+            drop=store.drop,
         )
 
     def _nudges(
@@ -239,19 +250,9 @@ class Granting:
         return []
 
 
-def taken(holdings: Holdings, subject: str, identity: IdentityId | None = None) -> tuple[Reason, str] | None:
-    """Somebody else's credential for this very account: theirs to adopt or to delete."""
-    for holder, held in holdings.unledgered(subject):
-        if identity is None or holder == identity:
-            text = (
-                f"Credential {held.name} on identity {holder.name} already trusts {subject}. "
-                "Delete it in Azure, or let it be adopted."
-            )
-            return Reason.TUPLE_TAKEN, text
-    return None
-
-
 def _write(unit: str, federation: Federation) -> WriteCredential:
+    if federation.adopted:
+        raise ValueError("what others named is theirs to write")
     return WriteCredential(
         unit,
         federation.name,

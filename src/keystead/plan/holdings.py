@@ -60,6 +60,19 @@ class Holdings:
             return Holding.ABSENT
         return Holding.PRESENT if held.agrees(wanted) else Holding.DIFFERENT
 
+    def is_void(self, federation: Federation) -> bool:
+        """Nothing of this entry stands in Azure, and nothing can be written for it.
+
+        Either the credential was adopted, and what others named is theirs to write; or its trust stands on the
+        identity under another name, and Azure takes no second.
+        """
+        held = self.of(federation)
+        if held in (Holding.PRESENT, Holding.UNKNOWN):
+            return False
+        state = self._snapshot.identities.get(federation.identity)
+        renamed = state is not None and state.holder_of(federation.credential.trust) is not None
+        return federation.adopted or (held is Holding.ABSENT and renamed)
+
     def unledgered(self, subject: str) -> list[tuple[IdentityId, Credential]]:
         """Credentials of this cluster's issuer for *subject* that no ledger entry records."""
         return self._strangers.get(subject, [])

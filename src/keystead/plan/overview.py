@@ -7,6 +7,7 @@ from keystead.model.conditions import ConditionDraft, ConditionType, Status, dra
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.model.records import Grant
 from keystead.plan import codes, guards
+from keystead.plan.adoption import read_word
 from keystead.plan.pool import Pool
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, GrantVerdict, Held, IdentityVerdict
@@ -33,7 +34,7 @@ class Scene:
 
 def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
     """What the admin reads."""
-    parts = [_valid(scene.problems), _pool_ready(scene), _capacity(scene), _issuer(scene)]
+    parts = [_valid(scene.problems), _pool_ready(scene), _capacity(scene), _issuer(scene), *_adoption(scene, grant)]
     eyes = guards.four_eyes(grant, scene.snapshot)
     counts = [_count(verdict) for verdict in scene.claims]
     return GrantVerdict(
@@ -117,6 +118,18 @@ def _capacity(scene: Scene) -> ConditionDraft:
     if pool.unread:
         return draft(_C.CAPACITY_AVAILABLE, _U, Reason.AWAITING_LIST)
     return draft(_C.CAPACITY_AVAILABLE, _T, Reason.CAPACITY_AVAILABLE)
+
+
+def _adoption(scene: Scene, grant: Grant) -> tuple[ConditionDraft, ...]:
+    """What the admin's word on adoption came to, where there is one."""
+    if not grant.adopt:
+        return ()
+    word = read_word(grant.adopt)
+    if word.problem:
+        return (draft(_C.ADOPTION_VALID, _F, Reason.ADOPTION_INVALID, word.problem),)
+    count = sum(1 for each in scene.snapshot.federations if each.adopted and not each.deleting)
+    text = f"{count} credential(s) of others are taken over; see `keystead adopt {grant.name}` for the rest."
+    return (draft(_C.ADOPTION_VALID, _T, Reason.VALID, text),)
 
 
 def _issuer(scene: Scene) -> ConditionDraft:

@@ -3,6 +3,9 @@
 - Nothing is placed while anything of another namespace UID, or of another grant, still trusts the same account.
 - Nothing is placed while the pool's identities are of different tenants, nor without guards where they are required.
 - What we wrote before the ledger was lost is found again by its name, and recorded where it is.
+- What others made for the account is recorded where it is once an admin said adopt, and holds the claim up before.
+- An adopted credential that its maker deleted or changed is followed by one of ours, on the same identity if it can be:
+  the names of others are not ours to write. One that came back under another name is followed by it, if the word holds.
 - Drain: an entry on an identity outside the pool serves on until its successor is verified and annotated.
 """
 
@@ -14,7 +17,8 @@ from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation
 from keystead.plan import guards
 from keystead.plan.admission import Admission
-from keystead.plan.granting import Granting, Progress, taken
+from keystead.plan.adoption import Adoptions, Finding, taken_text
+from keystead.plan.granting import Granting, Progress
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.naming import credential_name
 from keystead.plan.pool import Pool, usable
@@ -40,7 +44,8 @@ class Placement:
         self._proofs = proofs
         self._pool = pool
         self._valid = valid
-        self._granting = Granting(snapshot, valid, holdings, proofs)
+        self._adoptions = Adoptions(snapshot, valid, holdings)
+        self._granting = Granting(snapshot, valid, holdings, proofs, self._adoptions)
         self._members = {member.identity for member in valid.pool}
         self._closed = guards.closed(valid.grant, snapshot)
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
@@ -50,20 +55,52 @@ class Placement:
         inside = [each for each in live if each.identity in self._members]
         if len(inside) > 1:
             inside.sort(key=self._preference)
+        if inside and self._holdings.is_void(inside[0]):
+            return self._renew(admission, inside[0])
         if inside:
             progress = self._granting.onward(admission, inside[0])
-            if progress.verified and progress.annotated and len(live) > 1:
-                rest = tuple(each.identity for each in live if each is not inside[0])
-                return progress._replace(obsolete=rest)
+            if len(live) > 1:
+                return progress._replace(obsolete=self._obsolete(live, inside[0], progress))
             return progress
         progress = self._place(admission)
         outside = sorted(live, key=self._preference)
-        if progress.federation is None and outside:
-            return self._granting.onward(admission, outside[0])  # better there than nowhere
-        return progress
+        if progress.federation is not None or not outside:
+            return progress
+        if self._holdings.is_void(outside[0]):
+            return progress._replace(federation=outside[0])
+        return self._granting.onward(admission, outside[0])  # better there than nowhere
 
-    def _preference(self, federation: Federation) -> tuple[bool, str]:
-        return (self._proofs.of(federation).verified_at is None, federation.name)
+    def _preference(self, federation: Federation) -> tuple[bool, bool, str]:
+        void = self._holdings.is_void(federation)
+        return (void, self._proofs.of(federation).verified_at is None, federation.name)
+
+    def _obsolete(self, live: Collection[Federation], chosen: Federation, progress: Progress) -> tuple[str, ...]:
+        """Entries that the claim needs no more: all others once it is served, and before that what nothing stands for."""
+        served = progress.verified and progress.annotated
+        return tuple(
+            each.name
+            for each in live
+            if each is not chosen and (served or (each.identity == chosen.identity and self._holdings.is_void(each)))
+        )
+
+    def _renew(self, admission: Admission, void: Federation) -> Progress:
+        """The way on for a claim whose entry nothing can come of any more."""
+        finding = self._adoptions.of(admission.subject, void.identity)
+        if finding is None and not void.adopted:
+            return self._granting.onward(admission, void)
+        if admission.subject in self._leaving:
+            return _wait(Reason.AWAITING_REVOCATION)._replace(federation=void)
+        finding = finding or self._adoptions.of(admission.subject)
+        if finding is not None:
+            progress = self._adopt(admission, finding)
+            return progress if progress.federation is not None else progress._replace(federation=void)
+        own = self._entry(admission, void.identity)
+        stays = self._holdings.of(void) is Holding.ABSENT and self._holdings.of(own) is Holding.ABSENT
+        if stays:
+            # Its slot is counted for this trust as long as the entry stands.
+            return self._granting.onward(admission, own, new=True)
+        progress = self._settle(admission)
+        return progress if progress.federation is not None else progress._replace(federation=void)
 
     def _place(self, admission: Admission) -> Progress:
         if admission.subject in self._leaving:
@@ -75,9 +112,25 @@ class Placement:
         found = self._find(admission)
         if found is not None:
             return self._granting.onward(admission, found, new=True)
-        obstacle = taken(self._holdings, admission.subject)
-        if obstacle is not None:
-            return Progress(waiting=obstacle[0], message=obstacle[1])
+        finding = self._adoptions.of(admission.subject)
+        if finding is not None:
+            return self._adopt(admission, finding)
+        return self._settle(admission)
+
+    def _adopt(self, admission: Admission, finding: Finding) -> Progress:
+        """Record what others made, if an admin said so; else say who holds the trust."""
+        grant, namespace = self._valid.grant.name, admission.claim.namespace
+        said = finding.covered_by(self._adoptions.word, namespace, admission.service_account)
+        if finding.obstacle or not said:
+            text = taken_text(grant, namespace, admission.subject, finding)
+            return Progress(waiting=Reason.TUPLE_TAKEN, message=text)
+        if self._pool.unread:
+            return _wait(Reason.AWAITING_LIST)  # an identity that was not read yet may hold the same
+        entry = self._entry(admission, finding.identity, finding.credential)
+        return self._granting.onward(admission, entry, new=True)
+
+    def _settle(self, admission: Admission) -> Progress:
+        """A new credential, where it can be written soonest."""
         entries: dict[IdentityId, Federation] = {}
 
         def held_by_another(identity: IdentityId) -> bool:
@@ -110,12 +163,13 @@ class Placement:
                 return entry
         return None
 
-    def _entry(self, admission: Admission, identity: IdentityId) -> Federation:
+    def _entry(self, admission: Admission, identity: IdentityId, adopted: Credential | None = None) -> Federation:
         namespace = admission.namespace
         if namespace is None:
             raise ValueError("an admitted claim has a namespace")
         cluster, account = self._snapshot.cluster, admission.service_account
-        name = credential_name(cluster, namespace.uid, namespace.name, account, identity)
+        held_as = adopted.name if adopted is not None else ""
+        name = credential_name(cluster, namespace.uid, namespace.name, account, identity, held_as)
         return Federation(
             name=name,
             uid="",
@@ -125,9 +179,10 @@ class Placement:
             claim_name=admission.claim.name,
             service_account_name=account,
             identity=identity,
-            credential=Credential(name, cluster.issuer, admission.subject, EXCHANGE_AUDIENCE),
+            credential=adopted or Credential(name, cluster.issuer, admission.subject, EXCHANGE_AUDIENCE),
             requested_by=admission.claim.requested_by,
             approval_name=admission.review.approval_name if admission.review is not None else "",
+            adopted=adopted is not None,
         )
 
 

@@ -147,9 +147,11 @@ class _Planner:
         state = self.snapshot.identities.get(progress.federation.identity)
         successors = {state.client_id} if state is not None else set()
         removals = Removals(self.snapshot, self.holdings, self.snapshot.grant)
-        for federation in [each for each in live if each.identity in progress.obsolete]:
+        for federation in [each for each in live if each.name in progress.obsolete]:
             live.remove(federation)
-            self.removals[federation.name] = removals.remove(federation, Cause(Reason.IDENTITY_REMOVED), successors)
+            moved = federation.identity != progress.federation.identity
+            cause = Cause(Reason.IDENTITY_REMOVED if moved else Reason.CREDENTIAL_REPLACED)
+            self.removals[federation.name] = removals.remove(federation, cause, successors)
 
     def _claims_to_create(self) -> list[Step]:
         if self.valid is None or self.valid.grant.claims is not ClaimMode.AUTOMATIC:

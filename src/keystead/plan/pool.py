@@ -126,8 +126,7 @@ def _turns(
             1
             for each in ledger[member.identity]
             # What is under way has had its turn: the lane's own wait accounts for it.
-            if each.credential.name not in snapshot.in_flight
-            and each.deleting == (holdings.of(each) is Holding.PRESENT)
+            if each.place not in snapshot.in_flight and each.deleting == (holdings.of(each) is Holding.PRESENT)
         )
         if owed:
             queued[member.identity] = max(queued.get(member.identity, 0), owed)
@@ -178,7 +177,10 @@ def occupy(state: IdentityState, ledger: Iterable[Federation], reserved: int, ho
     names = {each.credential.name.lower() for each in entries}
     ours = sum(1 for held in state.credentials if held.name.lower() in names)
     foreign = len(state.credentials) - ours
-    pending = sum(1 for each in entries if holdings.of(each) in (Holding.ABSENT, Holding.UNKNOWN))
+    # Trusts, not entries: an adopted credential that is gone and its successor take one slot, and one that stands
+    # under another name has its slot.
+    missing = {each.credential.trust for each in entries if holdings.of(each) in (Holding.ABSENT, Holding.UNKNOWN)}
+    pending = len(missing - {held.trust for held in state.credentials}) if missing else 0
     offered = usable(state) and not state.full
     free = room(foreign=foreign, reserved=reserved, ours=ours, pending=pending) if offered else 0
     return Occupancy(ours, foreign, pending, free)

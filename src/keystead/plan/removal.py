@@ -6,6 +6,8 @@
 - The ledger entry stays until the identity's list shows that the credential is gone, or the identity itself is.
 - A credential is deleted only when what Azure shows under its name is exactly what the ledger records.
 - What Azure will never delete is let go of on the word of somebody with a name; nothing else is skipped for it.
+- An entry that another cluster's operator recorded (a backup restored here) is dropped without touching Azure: that
+  cluster may live.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation, Grant, Namespace, Revocation
 from keystead.plan.holdings import Holding, Holdings
+from keystead.plan.naming import is_ours
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import (
     BeginRevocation,
@@ -84,6 +87,8 @@ class Removals:
         account = self._snapshot.service_accounts.get((federation.namespace, federation.service_account_name))
         if account is None or not account.client_id or account.client_id in successors:
             return
+        if self._is_served_there(federation):
+            return
         state = self._snapshot.identities.get(federation.identity)
         # After a move to another identity the annotation names the new one, and is not this entry's to take.
         if state is not None and state.client_id and account.client_id != state.client_id:
@@ -94,23 +99,36 @@ class Removals:
             return  # a courtesy to ESO: an account that cannot be changed must not keep the trust alive
         yield WithdrawAnnotation(federation.name, federation.namespace, federation.service_account_name)
 
+    def _is_served_there(self, federation: Federation) -> bool:
+        """Another entry stands for the same trust on the same identity: one of the two was renamed, or lost its own."""
+        return any(
+            each.identity == federation.identity
+            and each.credential.subject == federation.credential.subject
+            and each.name != federation.name
+            and not each.deleting
+            and not self._holdings.is_void(each)
+            for each in self._snapshot.federations
+        )
+
     def _clean(self, federation: Federation) -> Iterator[Step]:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
         state = self._snapshot.identities.get(federation.identity)
-        if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
+        gone = state is not None and state.problem is Reason.IDENTITY_NOT_FOUND
+        if gone or not is_ours(federation.name, self._snapshot.cluster):
             yield forget
             return
         left = self._left_behind(federation)
         if left is not None:
             yield dataclasses.replace(forget, left_behind=left)
             return
-        if state is None or federation.credential.name in self._snapshot.in_flight:
+        if state is None or federation.place in self._snapshot.in_flight:
             return  # the lane's answer wakes us
         match self._holdings.of(federation):
             case Holding.UNKNOWN:
                 return  # the first list wakes us
             case Holding.PRESENT:
-                yield DeleteCredential(federation.name, federation.name, federation.identity, federation.credential)
+                name, adopted = federation.name, federation.adopted
+                yield DeleteCredential(name, name, federation.identity, federation.credential, adopted=adopted)
                 yield forget
             case Holding.ABSENT:
                 if state.problem is None and not self._doubtful(federation, state.listed_at):

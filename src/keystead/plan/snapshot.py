@@ -93,8 +93,8 @@ class Snapshot:
     """By terminating namespace: SecretStores there that still carry a finalizer of ESO's."""
     identities: Mapping[IdentityId, IdentityState] = field(default_factory=dict)
     lanes: Mapping[IdentityId, Lane] = field(default_factory=dict)
-    in_flight: frozenset[str] = frozenset()
-    """Names of credentials that a lane is writing or deleting at this moment."""
+    in_flight: frozenset[tuple[IdentityId, str]] = frozenset()
+    """Identity and name of credentials that a lane is writing or deleting at this moment."""
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
     """By Federation: the newest result of a verification, also before status shows it."""
     failures: Mapping[str, Failure] = field(default_factory=dict)

@@ -101,11 +101,13 @@ class AnnotateServiceAccount:
     namespace_uid: NamespaceUid
     account_uid: str
     """The account that is meant, so that none of the same name in a recreated namespace is; empty: not seen yet."""
+    force: bool = False
+    """An admin said that what others wrote there may be taken over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyStore:
-    """Apply the SecretStore, field by field, never by force."""
+    """Apply the SecretStore, field by field; by force only where an admin said adopt."""
 
     unit: str
     namespace: str
@@ -119,6 +121,9 @@ class ApplyStore:
     claim_name: str
     claim_uid: str
     own: bool
+    force: bool = False
+    drop: tuple[str, ...] = ()
+    """Fields of ``spec.provider.azurekv`` that go with the same write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,8 @@ class DeleteCredential:
     identity: IdentityId
     credential: Credential
     not_before: datetime.datetime | None = None
+    adopted: bool = False
+    """Others know it too, and may have changed it since it was listed: it is looked at just before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def sweep(
         for held in sorted(state.credentials) if state is not None and state.known else ():
             if snapshot.orphan_sightings.get((identity, held), 0) < SIGHTINGS:
                 continue
-            known = (identity.key, held.name.lower()) in holdings.ledger or held.name in snapshot.in_flight
+            known = (identity.key, held.name.lower()) in holdings.ledger or (identity, held.name) in snapshot.in_flight
             if not known and _abandoned(snapshot, held, allowed):
                 steps.append(SweepCredential(f"{sweep_unit(identity)}{held.name}", identity, held))
     if len(steps) > snapshot.limits.sweep_limit and grant.confirmed_generation != grant.generation:
