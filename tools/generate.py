@@ -10,6 +10,7 @@ import yaml
 from keystead.kube.crd import crd_yaml
 from keystead.kube.permissions import ENGINE, NAMESPACE, OPERATOR, Role, Rule, roles
 from keystead.kube.rbac import manifests, plain_yaml
+from keystead.model.growth import PROBE_ACCOUNT
 from keystead.model.reasons import CATALOGUE, Severity
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ def rbac() -> str:
     """The page of roles, from the table of permissions."""
     lines = [NOTE, "# Who may do what", ""]
     lines += [
-        "`keystead rbac` prints these roles, our two ServiceAccounts and their bindings. `deploy/rbac` holds the same,",
+        "`keystead rbac` prints these roles, our ServiceAccounts and their bindings. `deploy/rbac` holds the same,",
         f"for the namespace `{NAMESPACE}` and claims that use the account `keystead`. People's roles are bound by you.",
         "",
     ]
@@ -87,6 +88,7 @@ def rbac_files() -> dict[str, str]:
     files: dict[str, list[str]] = {}
     for item in manifests():
         name = item["metadata"]["name"]
+        name = OPERATOR if name == PROBE_ACCOUNT else name
         process = name if item["kind"] == "ServiceAccount" or name in (OPERATOR, ENGINE) else ""
         file = {"Namespace": "00-namespace"}.get(item["kind"], process or "people")
         files.setdefault(file, []).append(plain_yaml(item))

@@ -1,4 +1,4 @@
-"""Carries a plan out: each unit's leading Kubernetes steps now, its first step for Azure to the lanes or the verifier.
+"""Carries a plan out: each unit's leading Kubernetes steps now, its first step for Azure to lanes, verifier or grower.
 
 An error stops only its own unit, is remembered on the board, and shows in the unit's conditions.
 """
@@ -11,6 +11,7 @@ from typing import assert_never
 import structlog
 
 from keystead.apply.board import Board
+from keystead.apply.grower import Grower
 from keystead.apply.lanes import Lanes
 from keystead.apply.ports import ClusterWriter
 from keystead.apply.verifier import Verifier
@@ -19,8 +20,10 @@ from keystead.model.errors import KeysteadError
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
+    AssignRole,
     BeginRevocation,
     CreateClaim,
+    CreateIdentity,
     DeleteClaim,
     DeleteCredential,
     EnsureServiceAccount,
@@ -39,15 +42,20 @@ from keystead.plan.steps import (
 
 log = structlog.get_logger("keystead.executor")
 _AT_ONCE = 8
+_WAITING = (WriteCredential, DeleteCredential, SweepCredential, Verify, CreateIdentity, AssignRole)
+"""Steps that wait for Azure."""
 
 
 class Executor:
     """The hands."""
 
-    def __init__(self, cluster: ClusterWriter, lanes: Lanes, verifier: Verifier, board: Board, clock: Clock) -> None:
+    def __init__(
+        self, cluster: ClusterWriter, lanes: Lanes, verifier: Verifier, grower: Grower, board: Board, clock: Clock
+    ) -> None:
         self._cluster = cluster
         self._lanes = lanes
         self._verifier = verifier
+        self._grower = grower
         self._board = board
         self._clock = clock
 
@@ -70,11 +78,14 @@ class Executor:
         ]
         self._lanes.submit(plan.grant_name, lane_steps)
         self._verifier.submit(plan.grant_name, [step for step in waiting if isinstance(step, Verify)])
+        self._grower.submit(
+            plan.grant_name, [step for step in waiting if isinstance(step, CreateIdentity | AssignRole)]
+        )
 
     async def _lead(self, steps: list[Step]) -> Step | None:
         """The unit's steps up to the first that waits for Azure, which is returned."""
         for step in steps:
-            if isinstance(step, WriteCredential | DeleteCredential | SweepCredential | Verify):
+            if isinstance(step, _WAITING):
                 return step
             try:
                 await self._do(step)
@@ -113,7 +124,9 @@ class Executor:
                 await cluster.withdraw_annotation(step.namespace, step.name)
             case ForgetFederation():
                 await cluster.forget_federation(step.federation_name, step.federation_uid)
-            case WriteCredential() | DeleteCredential() | SweepCredential() | Verify():
+            case (
+                WriteCredential() | DeleteCredential() | SweepCredential() | Verify() | CreateIdentity() | AssignRole()
+            ):
                 raise AssertionError(f"{type(step).__name__} waits for Azure and is not carried out here")
             case _:
                 assert_never(step)

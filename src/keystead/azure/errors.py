@@ -6,6 +6,7 @@ tell them apart.
 
 import datetime
 import email.utils
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from azure.core.exceptions import (
@@ -20,6 +21,7 @@ from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncert
 from keystead.model.reasons import Reason
 
 Row: TypeAlias = tuple[type[Retryable | Refused], Reason]
+Table: TypeAlias = Mapping[tuple[int, str], Row]
 
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
 
@@ -41,12 +43,35 @@ ARM: dict[tuple[int, str], Row] = {
 }
 """(status, code) of Azure Resource Manager; an empty code is any other. 5xx is AZURE_UNAVAILABLE."""
 
+IDENTITIES: dict[tuple[int, str], Row] = {
+    (403, ""): (Refused, Reason.GROWTH_FORBIDDEN),
+    (403, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
+    (404, ""): (Refused, Reason.GROUP_NOT_FOUND),
+    (404, "SubscriptionNotFound"): (Refused, Reason.GROUP_NOT_FOUND),
+    (409, "InvalidResourceLocation"): (Refused, Reason.IDENTITY_NAME_TAKEN),
+    (409, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
+}
+"""The same where identities are listed and made, as far as it differs."""
+ROLES: dict[tuple[int, str], Row] = {
+    (400, "PrincipalNotFound"): (Retryable, Reason.PRINCIPAL_UNKNOWN),
+    (400, "RoleAssignmentLimitExceeded"): (Refused, Reason.AZURE_QUOTA),
+    (403, ""): (Refused, Reason.ROLE_FORBIDDEN),
+    (404, ""): (Refused, Reason.VAULT_NOT_FOUND),
+    (409, "Conflict"): (Retryable, Reason.AZURE_UNAVAILABLE),
+}
+"""And where roles are listed and assigned ("Troubleshoot Azure RBAC"). RoleAssignmentExists is no error."""
+
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
 
 
-def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | None = None) -> KeysteadError:
-    """The error of ours for anything that azure-core raises; *write* tells apart what may have happened."""
+def from_arm(
+    error: Exception, *, write: bool = False, now: datetime.datetime | None = None, table: Table = ARM
+) -> KeysteadError:
+    """The error of ours for anything that azure-core raises; *write* tells apart what may have happened.
+
+    *table* comes before :data:`ARM`, which stands in for what it leaves out.
+    """
     if isinstance(error, KeysteadError):
         return error
     if isinstance(error, ServiceResponseError | TimeoutError):
@@ -58,21 +83,23 @@ def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | 
     if isinstance(error, ClientAuthenticationError) and not _from_resource_manager(error):
         return Retryable(Reason.AZURE_SIGN_IN_FAILED, f"cannot sign in to Azure: {_first_line(error)}")
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return _answered(error, error.status_code, write=write, now=now)
+        return _answered(error, error.status_code, table, write=write, now=now)
     if isinstance(error, AzureError | OSError):
         return Retryable(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
     return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
 
 
-def _answered(error: HttpResponseError, status: int, *, write: bool, now: datetime.datetime | None) -> KeysteadError:
+def _answered(
+    error: HttpResponseError, status: int, table: Table, *, write: bool, now: datetime.datetime | None
+) -> KeysteadError:
     code = str(getattr(error.error, "code", "") or "")
     text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
     if status >= _SERVER_ERROR:
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
         return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
-    row = ARM.get((status, code)) or ARM.get((status, "")) or (Refused, Reason.AZURE_REFUSED)
-    kind, reason = row
+    found = (each.get(key) for key in ((status, code), (status, "")) for each in (table, ARM))
+    kind, reason = next((row for row in found if row is not None), (Refused, Reason.AZURE_REFUSED))
     if kind is Retryable:
         return Retryable(reason, text, code=code, after=retry_after(error.response, now))
     return Refused(reason, text, code=code)

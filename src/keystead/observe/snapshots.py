@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from keystead.model.clock import Clock
-from keystead.model.ids import IdentityId
-from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, ServiceAccount, Store
+from keystead.model.growth import FoundIdentity, Look, RoleHolders
+from keystead.model.ids import GroupId, IdentityId, VaultId
+from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, ServiceAccount, Store, pool_units
 from keystead.observe.inventory import Inventory
+from keystead.observe.looks import Looks
 from keystead.observe.ports import Caches
+from keystead.plan.provisioning import growing, vault_id
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
 
 
@@ -24,14 +27,25 @@ class Memory:
     in_flight: Callable[[], frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Azure:
+    """What is seen of Azure, each part with a rhythm of its own."""
+
+    inventory: Inventory
+    groups: Looks[GroupId, tuple[FoundIdentity, ...]]
+    roles: Looks[VaultId, RoleHolders]
+
+
 class Observer:
     """The eyes."""
 
     def __init__(
-        self, caches: Caches, inventory: Inventory, memory: Memory, clock: Clock, cluster: Cluster, limits: Limits
+        self, caches: Caches, azure: Azure, memory: Memory, clock: Clock, cluster: Cluster, limits: Limits
     ) -> None:
         self._caches = caches
-        self._inventory = inventory
+        self._inventory = azure.inventory
+        self._groups = azure.groups
+        self._roles = azure.roles
         self._memory = memory
         self._clock = clock
         self._cluster = cluster
@@ -54,7 +68,11 @@ class Observer:
         grant = grants.get(name)
         if grant is None and not mine:
             return None
-        identities = sorted({*_pool(grant), *(each.identity for each in mine)})
+        grows = growing(grant, self._cluster) if grant is not None else None
+        vault = vault_id(grant) if grant is not None else None
+        made: Look[tuple[FoundIdentity, ...]] = self._groups.view(grows.group, name) if grows is not None else Look(())
+        ours = {each.id for each in made.value if grows is not None and grows.owns(each)}
+        identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
         others = [each for each in federations if each.grant_name != name]
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
@@ -82,15 +100,24 @@ class Observer:
             exchanges={
                 each.name: self._memory.exchanges[each.name] for each in mine if each.name in self._memory.exchanges
             },
-            failures=self._failures(claims, mine),
+            failures=self._failures(name, claims, mine, grows=grows is not None),
             claim_deletions={place: count for (owner, place), count in self._deletions.items() if owner == name},
             orphan_sightings=self._inventory.sightings(identities),
+            made=made,
+            roles=self._roles.view(vault, name) if vault is not None else Look(RoleHolders()),
             limits=self._limits,
         )
 
     def next_list(self, seen: Snapshot) -> float | None:
-        """Seconds until one of the snapshot's identities should be read again."""
-        return self._inventory.next_due(seen.identities)
+        """Seconds until something of Azure that the snapshot shows should be read again."""
+        grows = growing(seen.grant, self._cluster) if seen.grant is not None else None
+        vault = vault_id(seen.grant) if seen.grant is not None else None
+        due = (
+            self._inventory.next_due(seen.identities),
+            self._groups.next_due([grows.group] if grows is not None else []),
+            self._roles.next_due([vault] if vault is not None else []),
+        )
+        return min((each for each in due if each is not None), default=None)
 
     def _federations(self) -> list[Federation]:
         """The ledger as cached, and what we have just written and the cache does not show yet."""
@@ -133,8 +160,11 @@ class Observer:
         places = {each.namespace for each in federations} & terminating
         return {place: count for place in places if (count := self._caches.stores_with_finalizers(place))}
 
-    def _failures(self, claims: Iterable[Claim], federations: Iterable[Federation]) -> dict[str, Failure]:
+    def _failures(
+        self, name: str, claims: Iterable[Claim], federations: Iterable[Federation], *, grows: bool
+    ) -> dict[str, Failure]:
         units = {*(each.key for each in claims), *(each.name for each in federations)}
+        units |= {unit for unit in self._memory.failures if unit.startswith(pool_units(name))} if grows else set()
         return {unit: self._memory.failures[unit] for unit in units if unit in self._memory.failures}
 
 

@@ -6,6 +6,7 @@
 - A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
 - Nothing is placed where something else goes by the name that ours would have, while there is another place.
 - Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody.
+- Nothing is placed on an identity of our making before it is proven; what it will offer then is known all the same.
 """
 
 import datetime
@@ -13,7 +14,7 @@ import functools
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keystead.model.credentials import IdentityState, room
 from keystead.model.ids import IdentityId
@@ -44,7 +45,17 @@ class Pool:
     pace: datetime.timedelta
     line: list[tuple[datetime.timedelta, int]]
     """Heap: when the member of this index could write one more."""
+    withheld: frozenset[IdentityId] = frozenset()
+    """Members that are not proven yet."""
+    expected: int = 0
+    """Slots that those will offer."""
+    unlisted: bool = False
+    """The resource group in which the pool grows was not read yet: there may be more members."""
+    growing: bool = False
+    """More slots will come by themselves."""
     placed: Counter[int] = field(default_factory=Counter)
+    unplaced: int = 0
+    """How often this plan found no room."""
 
     @functools.cached_property
     def free(self) -> int:
@@ -54,13 +65,16 @@ class Pool:
     @functools.cached_property
     def unread(self) -> bool:
         """Some identity was not listed yet, so nobody knows whether there is room."""
-        return any(not state.known and state.problem is None for state in self.states.values())
+        return self.unlisted or any(
+            not state.known and state.problem is None and identity not in self.withheld
+            for identity, state in self.states.items()
+        )
 
     @functools.cached_property
-    def broken(self) -> tuple[int, IdentityState] | None:
-        """The first member that cannot be used, and its index in the grant."""
-        found = ((index, self.states[each.identity]) for index, each in enumerate(self.members))
-        return next(((index, state) for index, state in found if state.problem is not None), None)
+    def broken(self) -> tuple[Member, IdentityState] | None:
+        """The first member that cannot be used."""
+        found = ((each, self.states[each.identity]) for each in self.members if each.identity not in self.withheld)
+        return next(((member, state) for member, state in found if state.problem is not None), None)
 
     @functools.cached_property
     def tenants(self) -> set[str]:
@@ -90,8 +104,13 @@ class Pool:
         return identity
 
 
-def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) -> Pool:
-    """The pool as the snapshot shows it."""
+def survey(
+    members: tuple[Member, ...],
+    snapshot: Snapshot,
+    holdings: Holdings,
+    withheld: frozenset[IdentityId] = frozenset(),
+) -> Pool:
+    """The pool as the snapshot shows it; those *withheld* offer nothing yet."""
     ledger: dict[IdentityId, list[Federation]] = defaultdict(list)
     for federation in (*snapshot.federations, *snapshot.other_federations):
         ledger[federation.identity].append(federation)
@@ -99,6 +118,11 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
     occupancy = {
         each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved, holdings) for each in members
     }
+    expected = 0
+    for identity in withheld:
+        held = occupancy[identity]
+        expected += room(foreign=held.foreign, reserved=0, ours=held.ours, pending=held.pending)
+        occupancy[identity] = replace(held, room=0)
     pace = snapshot.limits.lane_pace
     line = []
     for index, member in enumerate(members):
@@ -116,7 +140,7 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
         queued = max(lane.queued if lane else 0, owed)
         line.append(((lane.writable_in if lane else datetime.timedelta(0)) + pace * queued, index))
     heapq.heapify(line)
-    return Pool(members, states, occupancy, pace, line)
+    return Pool(members, states, occupancy, pace, line, withheld, expected)
 
 
 def usable(state: IdentityState) -> bool:
