@@ -107,7 +107,9 @@ class Growth:
         """The steps, given what the claims have taken of the pool and what they found no room for."""
         ways = [way for _, way in self._onward]
         steps = [step for each, _ in self._onward for step in each]
-        free = pool.free - sum(pool.placed.values()) + pool.expected
+        # A probe holds a slot that it will give back.
+        probes = sum(1 for each in self._snapshot.federations if each.probe and each.identity in pool.states)
+        free = pool.free - sum(pool.placed.values()) + pool.expected + probes
         lacking = self._growing.headroom + pool.unplaced - free
         if pool.unread or self._snapshot.made.at is None or lacking <= 0:
             return GrowthPlan(tuple(steps), tuple(ways), max(0, lacking))
