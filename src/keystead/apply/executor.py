@@ -107,6 +107,7 @@ class Executor:
                 await cluster.delete_claim(step.namespace, step.name, step.uid)
             case RecordFederation():
                 uid = await cluster.record_federation(step.federation)
+                self._board.unproven(step.federation.name)  # an earlier entry of this name may have been proven
                 self._board.recorded[step.federation.name] = dataclasses.replace(step.federation, uid=uid)
             case EnsureServiceAccount():
                 await cluster.ensure_service_account(step)

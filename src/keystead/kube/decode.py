@@ -128,7 +128,7 @@ def grant(item: Given) -> records.Grant:
         proofs=tuple(
             IdentityProof(each.resource_id, each.principal_id, each.proven_at)
             for each in given.status.identities
-            if each.proven_at is not None
+            if each.principal_id
         ),
         confirmed_generation=int(confirmed) if confirmed.isdigit() else None,
         deleting=meta.deletion_timestamp is not None,

@@ -33,11 +33,11 @@ class Provisioning:
 
 @dataclass(frozen=True, slots=True)
 class IdentityProof:
-    """From the grant's status: when this very principal was last proven to read the vault."""
+    """From the grant's status: when this very principal was proven to read the vault; ``None``: it is not proven."""
 
     resource_id: str
     principal_id: str
-    proven_at: datetime.datetime
+    proven_at: datetime.datetime | None
 
 
 @dataclass(frozen=True, slots=True)

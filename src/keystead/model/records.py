@@ -108,7 +108,7 @@ class Grant:
     provisioning: Provisioning | None = None
     """How the pool grows; ``None``: it does not."""
     proofs: tuple[IdentityProof, ...] = ()
-    """From status: which identities of the operator's making were proven."""
+    """From status: which identities were proven, of those that the operator made."""
     confirmed_generation: int | None = None
     """From the annotation ``keystead.dev/confirm-revocations``."""
     deleting: bool = False

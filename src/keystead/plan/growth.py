@@ -7,6 +7,7 @@
 - Nothing is ever deleted because fewer identities are wanted.
 """
 
+import datetime
 import math
 import uuid
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ class GrowthPlan:
     under_way: tuple[UnderWay, ...] = ()
     lacking: int = 0
     """Slots that are wanted and that nothing will bring."""
+    wake: datetime.datetime | None = None
+    """When the next exchange may be tried."""
 
 
 class Growth:
@@ -107,12 +110,13 @@ class Growth:
         """The steps, given what the claims have taken of the pool and what they found no room for."""
         ways = [way for _, way in self._onward]
         steps = [step for each, _ in self._onward for step in each]
+        wake = min((step.not_before for step in steps if isinstance(step, Verify)), default=None)
         # A probe holds a slot that it will give back.
         probes = sum(1 for each in self._snapshot.federations if each.probe and each.identity in pool.states)
         free = pool.free - sum(pool.placed.values()) + pool.expected + probes
         lacking = self._growing.headroom + pool.unplaced - free
         if pool.unread or self._snapshot.made.at is None or lacking <= 0:
-            return GrowthPlan(tuple(steps), tuple(ways), max(0, lacking))
+            return GrowthPlan(tuple(steps), tuple(ways), max(0, lacking), wake)
         allowed = max(0, self._growing.most - len(self.found))
         more = min(math.ceil(lacking / CREDENTIALS_PER_IDENTITY), allowed)
         for identity in self._next_identities(more):
@@ -121,7 +125,7 @@ class Growth:
             failure = self._failure(unit, [create])
             steps += resume([create], failure, self._snapshot.now)
             ways.append(judge(identity.name, [create], failure, None))
-        return GrowthPlan(tuple(steps), tuple(ways), max(0, lacking - more * CREDENTIALS_PER_IDENTITY))
+        return GrowthPlan(tuple(steps), tuple(ways), max(0, lacking - more * CREDENTIALS_PER_IDENTITY), wake)
 
     def _next_identities(self, count: int) -> Iterator[IdentityId]:
         """Of the lowest numbers that nobody has."""
@@ -149,7 +153,8 @@ class Growth:
     def _advance(self, found: FoundIdentity) -> tuple[tuple[Step, ...], UnderWay]:
         """The rest of an identity's way until it is proven."""
         snapshot, unit = self._snapshot, pool_unit(self._grant, found.id)
-        if snapshot.roles.pending or not found.principal_id:
+        void = self._made.told(found) is not None  # status must say so before it is given its role again
+        if snapshot.roles.pending or not found.principal_id or void:
             return (), judge(found.id.name, [], None, None)
         steps: list[Step] = []
         if self._parity.assigned(Member(found.id, 0)) is not True:

@@ -2,9 +2,9 @@
 
 - The list of the resource group says which there are. While it was never read, the ledger's own entries stand in for it,
   so that nothing that works is taken to be outside the pool.
-- Proven is an identity whose very principal was seen to read the vault: by the status of the grant, by a probe, or by a
-  claim's own credential on it, which goes the same way.
-- Proof is void where the role is known to be missing, and it never outlasts its principal.
+- Proven is an identity whose very principal was seen to read the vault: by the status of the grant, by a probe, or, where
+  status knows nothing of it, by a claim's own credential on it, which was proven the same way.
+- Proof never outlasts its principal. Where the role is known to be missing it is void, and status says so first.
 """
 
 import datetime
@@ -55,7 +55,13 @@ class MadeProofs:
 
     def of(self, found: FoundIdentity) -> datetime.datetime | None:
         """The proof, told or not yet; ``None``: it is to be proven."""
-        return self.told(found) or min(filter(None, map(self._shown, self._ledger.get(found.id, ()))), default=None)
+        told = self.told(found)
+        if told is not None:
+            return told
+        # Where status says that it is not proven, what claims had proven before no longer counts.
+        denied = (found.id.key, found.principal_id) in self._told
+        entries = (each for each in self._ledger.get(found.id, ()) if each.probe or not denied)
+        return min(filter(None, map(self._shown, entries)), default=None)
 
     def _shown(self, federation: Federation) -> datetime.datetime | None:
         """What one credential on it proves, while it stands and its last exchange was no refusal."""

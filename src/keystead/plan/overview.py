@@ -1,7 +1,7 @@
 """Pure: what to tell the admin about a grant: is it valid, is the pool usable, is there room, is the issuer trusted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keystead.model.conditions import ConditionDraft, ConditionType, Status, draft
 from keystead.model.growth import IdentityProof
@@ -154,27 +154,32 @@ def _identities(scene: Scene, grant: Grant) -> tuple[IdentityVerdict, ...]:
     pool = scene.pool
     if pool is None:  # what was proven stays so while the grant makes no sense
         return tuple(_remembered(each) for each in grant.proofs)
-    rows = []
     proven = scene.growth.proven if scene.growth is not None else {}
+    principals = {each.id: each.principal_id for each in (scene.growth.found if scene.growth is not None else ())}
+    rows = {}
     for member in pool.members:
         state, used = pool.states[member.identity], pool.occupancy[member.identity]
         error = f"{state.problem}: {state.problem_detail}" if state.problem is not None else ""
-        rows.append(
-            IdentityVerdict(
-                str(member.identity),
-                state.client_id,
-                state.principal_id,
-                state.tenant_id,
-                used.ours,
-                used.foreign,
-                member.reserved,
-                used.room,
-                error,
-                scene.parity.assigned(member) if scene.parity is not None else None,
-                proven.get(member.identity),
-            )
+        rows[member.identity.key] = IdentityVerdict(
+            str(member.identity),
+            state.client_id,
+            principals.get(member.identity) or state.principal_id,
+            state.tenant_id,
+            used.ours,
+            used.foreign,
+            member.reserved,
+            used.room,
+            error,
+            scene.parity.assigned(member) if scene.parity is not None else None,
+            proven.get(member.identity),
         )
-    return tuple(rows)
+    if scene.growth is not None and scene.snapshot.made.at is None:
+        # Nobody knows yet which identities there are: what status says of them is kept until the group is read.
+        told = {each.resource_id.lower(): each for each in grant.proofs if each.proven_at is not None}
+        for key, proof in sorted(told.items()):
+            row = rows.get(key) or _remembered(proof)
+            rows[key] = replace(row, principal_id=proof.principal_id, proven_at=proof.proven_at)
+    return tuple(rows.values())
 
 
 def _remembered(proof: IdentityProof) -> IdentityVerdict:

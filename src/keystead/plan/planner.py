@@ -96,6 +96,7 @@ class _Planner:
         held_back = self._sort_federations(admitted)
         progress = self._grow(admitted)
         grown = self.growth.plan(self.pool) if self.growth is not None and self.pool is not None else None
+        self.wake = min(self.wake, (grown.wake if grown is not None else None) or _NEVER)
         swept, unswept = sweep(snapshot, self.valid, self.holdings, self._allowed_by_any) if self.valid else ((), ())
         units = [step for name in sorted(self.removals) for step in self.removals[name].steps]
         units += [*swept, *self._claims_to_delete(admitted), *self._claims_to_create()]

@@ -21,7 +21,7 @@ CLUSTER_TAG, GRANT_TAG, VAULT_TAG = "keystead-cluster", "keystead-grant", "keyst
 MOST_IDENTITIES = 200
 _LONGEST_PREFIX = 100
 _HASH_LENGTH = 8
-_PREFIX = re.compile(rf"^[a-zA-Z0-9][a-zA-Z0-9_-]{{0,{_LONGEST_PREFIX - 1}}}$")
+_PREFIX = re.compile(rf"^[a-zA-Z0-9][a-zA-Z0-9_-]{{0,{_LONGEST_PREFIX - 1}}}\Z")
 _LOCATION = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{1,60}$")
 _ROLE = re.compile(
     r"^(?:(?:/subscriptions/[0-9a-f-]{36})?/providers/microsoft\.authorization/roledefinitions/)?"
