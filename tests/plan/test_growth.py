@@ -7,7 +7,7 @@ import pytest
 
 from keystead.model.conditions import ConditionType, Status
 from keystead.model.credentials import Credential, IdentityState
-from keystead.model.growth import SECRETS_USER, Look, Provisioning, RoleHolders
+from keystead.model.growth import SECRETS_USER, FoundIdentity, Look, Provisioning, RoleHolders
 from keystead.model.reasons import Reason
 from keystead.model.records import Cluster, PoolMember
 from keystead.plan.naming import credential_name
@@ -361,7 +361,8 @@ def test_while_the_group_was_not_read_again_after_a_restart_nothing_moves_and_no
     world = _grown(claims)
     assert world.grant is not None
     made, proofs, identities = world.made, world.grant.proofs, dict(world.identities)
-    for unread in (Look[tuple[FoundIdentity, ...]](()), replace(Look(()), problem=Reason.AZURE_UNAVAILABLE)):
+    pending: Look[tuple[FoundIdentity, ...]] = Look(())
+    for unread in (pending, replace(pending, problem=Reason.AZURE_UNAVAILABLE)):
         world.made = unread
         world.identities = {each: IdentityState(each) for each in identities}
         plan = world.plan()
