@@ -56,13 +56,17 @@ class Trap:
         self.writes = 0
         self.at: int | None = None
         self.after = False
+        self.counts: Callable[[str], bool] = lambda _: True
+        """Whether writes to this path are counted."""
         self.sprung: Callable[[], object] = lambda: None
         self.dead = False
 
     async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
         if self.dead:
             raise ConnectionRefusedError("the process is dead")
-        if scope["method"] in _WRITES and "/leases/" not in scope["path"] and not scope["path"].endswith("/leases"):
+        path = scope["path"]
+        leases = "/leases/" in path or path.endswith("/leases")
+        if scope["method"] in _WRITES and not leases and self.counts(path):
             self.writes += 1
             if self.writes == self.at:
                 self.dead = True

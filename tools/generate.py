@@ -16,6 +16,7 @@ from keystead.kube.crd import crd_yaml
 from keystead.kube.permissions import ENGINE, NAMESPACE, OPERATOR, Role, Rule, roles
 from keystead.kube.rbac import manifests, plain_yaml
 from keystead.model.errors import Retryable
+from keystead.model.growth import PROBE_ACCOUNT
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.plan import codes
 
@@ -114,7 +115,7 @@ def rbac() -> str:
     """The page of roles, from the table of permissions."""
     lines = [NOTE, "# Who may do what", ""]
     lines += [
-        "`keystead rbac` prints these roles, our two ServiceAccounts and their bindings. `deploy/rbac` holds the same,",
+        "`keystead rbac` prints these roles, our ServiceAccounts and their bindings. `deploy/rbac` holds the same,",
         f"for the namespace `{NAMESPACE}` and claims that use the account `keystead`. People's roles are bound by you.",
         "",
     ]
@@ -142,6 +143,7 @@ def rbac_files() -> dict[str, str]:
     files: dict[str, list[str]] = {}
     for item in manifests():
         name = item["metadata"]["name"]
+        name = OPERATOR if name == PROBE_ACCOUNT else name
         process = name if item["kind"] == "ServiceAccount" or name in (OPERATOR, ENGINE) else ""
         file = {"Namespace": "00-namespace"}.get(item["kind"], process or "people")
         files.setdefault(file, []).append(plain_yaml(item))

@@ -11,6 +11,7 @@ import yaml
 
 from keystead.kube.permissions import ENGINE, OPERATOR, roles
 from keystead.kube.rbac import manifests, rbac_yaml
+from keystead.model.growth import PROBE_ACCOUNT
 
 KEYSTEAD = str(Path(sys.executable).with_name("keystead"))
 ROOT = Path(__file__).parents[2]
@@ -73,14 +74,25 @@ def test_no_name_at_all_is_refused_since_it_would_mean_any(names: str) -> None:
 @pytest.mark.parametrize("names", [("keystead",), ("one", "two")], ids=["one account", "two accounts"])
 def test_tokens_are_minted_for_named_accounts_alone(names: tuple[str, ...]) -> None:
     minting = [
-        rule
+        (role, rule)
         for role in roles(names)
         for rule in role.rules
         if "serviceaccounts/token" in rule.resources or "serviceaccounts/*" in rule.resources
     ]
 
-    assert len(minting) == 2
-    assert {rule.names for rule in minting} == {names}
+    everywhere = [rule.names for role, rule in minting if role.cluster]
+    at_home = [rule.names for role, rule in minting if not role.cluster]
+    assert everywhere == [names, names]
+    assert at_home == [(PROBE_ACCOUNT,)]
+
+
+def test_the_account_that_identities_are_proven_with_may_do_nothing() -> None:
+    bound = [
+        subject["name"] for item in manifests() if item["kind"].endswith("Binding") for subject in item["subjects"]
+    ]
+
+    assert PROBE_ACCOUNT in [item["metadata"]["name"] for item in manifests() if item["kind"] == "ServiceAccount"]
+    assert PROBE_ACCOUNT not in bound
 
 
 def test_nobody_but_the_engine_has_any_right_on_secrets() -> None:

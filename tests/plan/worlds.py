@@ -36,9 +36,11 @@ from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
+    AssignRole,
     BeginRevocation,
     ClaimVerdict,
     CreateClaim,
+    CreateIdentity,
     DeleteClaim,
     DeleteCredential,
     EnsureServiceAccount,
@@ -52,6 +54,7 @@ from keystead.plan.steps import (
     WriteCredential,
 )
 
+_WAITING = (WriteCredential, DeleteCredential, SweepCredential, Verify, CreateIdentity, AssignRole)
 NOW = datetime.datetime(2026, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
 CLUSTER = Cluster("0a1b2c3d", "https://oidc.example.test/cluster-a/")
 SECOND = datetime.timedelta(seconds=1)
@@ -257,7 +260,7 @@ class World:
             units[step.unit].append(step)
         for steps in units.values():
             for step in steps:
-                waits = isinstance(step, WriteCredential | DeleteCredential | SweepCredential | Verify)
+                waits = isinstance(step, _WAITING)
                 not_before = getattr(step, "not_before", None)
                 if not_before is not None and not_before > self.now:
                     break

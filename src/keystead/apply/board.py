@@ -30,12 +30,14 @@ class Board:
         self.failures.pop(unit, None)
         self._attempts.pop(unit, None)
 
-    def failed(self, unit: str, step: str, error: KeysteadError, now: datetime.datetime) -> Failure:
+    def failed(
+        self, unit: str, step: str, error: KeysteadError, now: datetime.datetime, *, longest: float = _LONGEST_RETRY
+    ) -> Failure:
         """Remember why, and when to try again: soon if it may pass, ever later if somebody has to change something."""
         attempt = self._attempts.get(unit, 0)
         self._attempts[unit] = attempt + 1
         first = _FIRST_RETRY if isinstance(error, Retryable) else _FIRST_SLOW_RETRY
-        wait = 0.0 if error.reason in _AT_ONCE else min(_LONGEST_RETRY, first * float(2 ** min(attempt, 12)))
+        wait = 0.0 if error.reason in _AT_ONCE else min(longest, first * float(2 ** min(attempt, 12)))
         if isinstance(error, Retryable) and error.after is not None:
             wait = error.after
         failure = Failure(unit, step, error.reason, str(error), now, now + datetime.timedelta(seconds=wait))

@@ -1,4 +1,4 @@
-"""Carries a plan out: each unit's leading Kubernetes steps now, its first step for Azure to the lanes or the verifier.
+"""Carries a plan out: each unit's leading Kubernetes steps now, its first step for Azure to lanes, verifier or grower.
 
 An error stops only its own unit, is remembered on the board, and shows in the unit's conditions.
 """
@@ -12,6 +12,7 @@ import structlog
 
 from keystead.apply import audit
 from keystead.apply.board import Board
+from keystead.apply.grower import Grower
 from keystead.apply.lanes import Lanes
 from keystead.apply.ports import ClusterWriter
 from keystead.apply.verifier import Verifier
@@ -20,8 +21,10 @@ from keystead.model.errors import KeysteadError
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
+    AssignRole,
     BeginRevocation,
     CreateClaim,
+    CreateIdentity,
     DeleteClaim,
     DeleteCredential,
     EnsureServiceAccount,
@@ -40,15 +43,20 @@ from keystead.plan.steps import (
 
 log = structlog.get_logger("keystead.executor")
 _AT_ONCE = 8
+_WAITING = (WriteCredential, DeleteCredential, SweepCredential, Verify, CreateIdentity, AssignRole)
+"""Steps that wait for Azure."""
 
 
 class Executor:
     """The hands."""
 
-    def __init__(self, cluster: ClusterWriter, lanes: Lanes, verifier: Verifier, board: Board, clock: Clock) -> None:
+    def __init__(
+        self, cluster: ClusterWriter, lanes: Lanes, verifier: Verifier, grower: Grower, board: Board, clock: Clock
+    ) -> None:
         self._cluster = cluster
         self._lanes = lanes
         self._verifier = verifier
+        self._grower = grower
         self._board = board
         self._clock = clock
 
@@ -71,11 +79,14 @@ class Executor:
         ]
         self._lanes.submit(plan.grant_name, lane_steps)
         self._verifier.submit(plan.grant_name, [step for step in waiting if isinstance(step, Verify)])
+        self._grower.submit(
+            plan.grant_name, [step for step in waiting if isinstance(step, CreateIdentity | AssignRole)]
+        )
 
     async def _lead(self, steps: list[Step]) -> Step | None:
         """The unit's steps up to the first that waits for Azure, which is returned."""
         for step in steps:
-            if isinstance(step, WriteCredential | DeleteCredential | SweepCredential | Verify):
+            if isinstance(step, _WAITING):
                 return step
             try:
                 await self._do(step)
@@ -97,6 +108,7 @@ class Executor:
                 await cluster.delete_claim(step.namespace, step.name, step.uid)
             case RecordFederation():
                 uid = await cluster.record_federation(step.federation)
+                self._board.unproven(step.federation.name)  # an earlier entry of this name may have been proven
                 self._board.recorded[step.federation.name] = dataclasses.replace(step.federation, uid=uid)
                 audit.recorded(step)
             case EnsureServiceAccount():
@@ -117,7 +129,9 @@ class Executor:
             case ForgetFederation():
                 await cluster.forget_federation(step.federation_name, step.federation_uid)
                 audit.forgotten(step)
-            case WriteCredential() | DeleteCredential() | SweepCredential() | Verify():
+            case (
+                WriteCredential() | DeleteCredential() | SweepCredential() | Verify() | CreateIdentity() | AssignRole()
+            ):
                 raise AssertionError(f"{type(step).__name__} waits for Azure and is not carried out here")
             case _:
                 assert_never(step)

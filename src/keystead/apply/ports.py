@@ -4,10 +4,18 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from keystead.model.credentials import Credential
+from keystead.model.growth import FoundIdentity
 from keystead.model.ids import IdentityId, NamespaceUid, VaultUrl
 from keystead.model.records import Federation
 from keystead.model.secret import Secret
-from keystead.plan.steps import AnnotateServiceAccount, ApplyStore, CreateClaim, EnsureServiceAccount
+from keystead.plan.steps import (
+    AnnotateServiceAccount,
+    ApplyStore,
+    AssignRole,
+    CreateClaim,
+    CreateIdentity,
+    EnsureServiceAccount,
+)
 
 
 class Credentials(Protocol):
@@ -24,6 +32,20 @@ class Credentials(Protocol):
         """DELETE; absent is success."""
 
     async def credentials(self, identity: IdentityId) -> tuple[Credential, ...]: ...
+
+
+class PoolWriter(Protocol):
+    """Azure, where a pool grows. Both may be repeated without harm."""
+
+    async def create_identity(self, step: CreateIdentity) -> FoundIdentity:
+        """Make the identity, or find it made already.
+
+        Raises Refused (IDENTITY_NAME_TAKEN when it is somebody else's, GROWTH_FORBIDDEN, GROUP_NOT_FOUND, AZURE_POLICY,
+        AZURE_LOCKED, AZURE_QUOTA, ...), Retryable or Uncertain.
+        """
+
+    async def assign_role(self, step: AssignRole) -> None:
+        """The role is there at the end, whoever gave it. Raises as above, ROLE_FORBIDDEN, or Retryable(PRINCIPAL_UNKNOWN)."""
 
 
 class Exchanger(Protocol):

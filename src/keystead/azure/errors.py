@@ -6,6 +6,7 @@ tell them apart.
 
 import datetime
 import email.utils
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from azure.core.exceptions import (
@@ -20,6 +21,7 @@ from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncert
 from keystead.model.reasons import Reason
 
 Row: TypeAlias = tuple[type[Retryable | Refused], Reason] | tuple[type[Retryable | Refused], Reason, Waits]
+Table: TypeAlias = Mapping[tuple[int, str], Row]
 
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
 
@@ -59,6 +61,24 @@ class Answer(NamedTuple):
     waits: Waits = Waits.IDENTITY
 
 
+IDENTITIES: dict[tuple[int, str], Row] = {
+    (403, ""): (Refused, Reason.GROWTH_FORBIDDEN),
+    (403, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
+    (404, ""): (Refused, Reason.GROUP_NOT_FOUND),
+    (404, "SubscriptionNotFound"): (Refused, Reason.GROUP_NOT_FOUND),
+    (409, "InvalidResourceLocation"): (Refused, Reason.IDENTITY_NAME_TAKEN),
+    (409, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
+}
+"""The same where identities are listed and made, as far as it differs."""
+ROLES: dict[tuple[int, str], Row] = {
+    (400, "PrincipalNotFound"): (Retryable, Reason.PRINCIPAL_UNKNOWN),
+    (400, "RoleAssignmentLimitExceeded"): (Refused, Reason.AZURE_QUOTA),
+    (403, ""): (Refused, Reason.ROLE_FORBIDDEN),
+    (404, ""): (Refused, Reason.VAULT_NOT_FOUND),
+    (409, "Conflict"): (Retryable, Reason.AZURE_UNAVAILABLE),
+}
+"""And where roles are listed and assigned ("Troubleshoot Azure RBAC"). RoleAssignmentExists is no error."""
+
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
 _ERROR = 400
@@ -66,8 +86,13 @@ _GAVE_UP = (408, 499)
 """Request Timeout and Client Closed Request: somebody on the way stopped waiting for the service behind."""
 
 
-def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | None = None) -> KeysteadError:
-    """The error of ours for anything that azure-core raises; *write* tells apart what may have happened."""
+def from_arm(
+    error: Exception, *, write: bool = False, now: datetime.datetime | None = None, table: Table = ARM
+) -> KeysteadError:
+    """The error of ours for anything that azure-core raises; *write* tells apart what may have happened.
+
+    *table* comes before :data:`ARM`, which stands in for what it leaves out.
+    """
     if isinstance(error, KeysteadError):
         return error
     if isinstance(error, ServiceResponseError | TimeoutError):
@@ -80,29 +105,32 @@ def from_arm(error: Exception, *, write: bool = False, now: datetime.datetime | 
         text = f"cannot sign in to Azure: {_first_line(error)}"
         return Retryable(Reason.AZURE_SIGN_IN_FAILED, text, waits=Waits.TENANT)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return _answered(error, error.status_code, write=write, now=now)
+        return _answered(error, error.status_code, table, write=write, now=now)
     if isinstance(error, AzureError | OSError):
         return Retryable(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
     return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
 
 
-def _answered(error: HttpResponseError, status: int, *, write: bool, now: datetime.datetime | None) -> KeysteadError:
+def _answered(
+    error: HttpResponseError, status: int, table: Table, *, write: bool, now: datetime.datetime | None
+) -> KeysteadError:
     code = str(getattr(error.error, "code", "") or "")
     text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
     if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP:
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
         return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
-    answer = meaning(status, code)
+    answer = meaning(status, code, table)
     if answer.kind is Retryable:
         after = retry_after(error.response, now)
         return Retryable(answer.reason, text, code=code, after=after, waits=answer.waits)
     return Refused(answer.reason, text, code=code)
 
 
-def meaning(status: int, code: str) -> Answer:
-    """Pure: of an answer below 500; what is not in the table is a refusal, which is never asked for in a hot loop."""
-    return Answer(*(ARM.get((status, code)) or ARM.get((status, "")) or (Refused, Reason.AZURE_REFUSED)))
+def meaning(status: int, code: str, table: Table = ARM) -> Answer:
+    """Pure: of an answer below 500; what is in no table is a refusal, which is never asked for in a hot loop."""
+    found = (each.get(key) for key in ((status, code), (status, "")) for each in (table, ARM))
+    return Answer(*next((row for row in found if row is not None), (Refused, Reason.AZURE_REFUSED)))
 
 
 def retry_after(response: Any, now: datetime.datetime | None) -> float | None:

@@ -13,6 +13,7 @@ from keystead.kube import resources as wire
 from keystead.model import records
 from keystead.model.conditions import Condition, Status
 from keystead.model.credentials import Credential
+from keystead.model.growth import IdentityProof, Provisioning
 from keystead.model.ids import IdentityId, NamespaceUid
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -123,11 +124,31 @@ def grant(item: Given) -> records.Grant:
         max_claims_per_namespace=spec.max_claims_per_namespace,
         revocation=records.Revocation(spec.revocation.value),
         observe_only=spec.observe_only,
+        vault_resource_id=spec.vault.resource_id,
+        provisioning=_provisioning(spec.provisioning),
+        proofs=tuple(
+            IdentityProof(each.resource_id, each.principal_id, each.proven_at)
+            for each in given.status.identities
+            if each.principal_id
+        ),
         confirmed_generation=int(confirmed) if confirmed.isdigit() else None,
         adopt=(meta.annotations or {}).get(wire.ADOPT_ANNOTATION, ""),
         deleting=meta.deletion_timestamp is not None,
         created_at=meta.creation_timestamp,
         conditions=_conditions(given.status.conditions),
+    )
+
+
+def _provisioning(given: wire.ProvisioningSpec | None) -> Provisioning | None:
+    if given is None:
+        return None
+    return Provisioning(
+        resource_group_id=given.resource_group_id,
+        location=given.location,
+        name_prefix=given.name_prefix,
+        max_identities=given.max_identities,
+        headroom=given.headroom,
+        role_definition_id=given.role_definition_id,
     )
 
 

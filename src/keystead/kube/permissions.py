@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keystead.kube.resources import GROUP
+from keystead.model.growth import PROBE_ACCOUNT
 
 ESO = "external-secrets.io"
 NAMESPACE = "keystead-system"
@@ -57,7 +58,7 @@ def roles(account_names: Sequence[str]) -> tuple[Role, ...]:
     names = tuple(sorted(account_names))
     return (
         Role(OPERATOR, "The operator, `keystead run`.", _operator(names), account=True),
-        Role(OPERATOR, "The operator, in its own namespace.", _election(LEASE), account=True, cluster=False),
+        Role(OPERATOR, "The operator, in its own namespace.", (*_election(LEASE), _PROBE), account=True, cluster=False),
         Role(ENGINE, "The built-in secrets engine, `keystead sync`.", _engine(names), account=True),
         Role(ENGINE, "The engine, in its own namespace.", _election(ENGINE_LEASE), account=True, cluster=False),
         Role(ADMIN, "Platform admins: say which namespaces may have which vault.", _admin()),
@@ -106,6 +107,11 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         ),
         Rule("", (), ("get",), "the token issuer's name", paths=(_DISCOVERY,)),
     )
+
+
+_PROBE = Rule(
+    "", ("serviceaccounts/token",), ("create",), "prove a new identity of a growing pool", names=(PROBE_ACCOUNT,)
+)
 
 
 def _watched(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,15 +6,19 @@ from typing import Any
 import yaml
 
 from keystead.kube.permissions import NAMESPACE, Role, Rule, roles
+from keystead.model.growth import PROBE_ACCOUNT
 
 _GROUP = "rbac.authorization.k8s.io"
 _LABELS = {"app.kubernetes.io/part-of": "keystead"}
 
 
 def manifests(*, namespace: str = NAMESPACE, account_names: Sequence[str] = ("keystead",)) -> list[dict[str, Any]]:
-    """The namespace of the installation, the accounts of our two processes, all roles, and the processes' bindings."""
+    """The namespace of the installation, the accounts of our two processes, all roles, and the processes' bindings.
+
+    The probe's account has no rights at all; the operator asks tokens for it.
+    """
     found = roles(account_names)
-    accounts = sorted({role.name for role in found if role.account})
+    accounts = [*sorted({role.name for role in found if role.account}), PROBE_ACCOUNT]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": _LABELS}},
         *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(name, namespace)} for name in accounts),

@@ -109,6 +109,32 @@ class Identity(_Part):
     ] = 0
 
 
+class ProvisioningSpec(_Part):
+    """How the pool grows: the operator makes identities ahead of need, and deletes none."""
+
+    resource_group_id: Annotated[
+        str, Meta(description="ARM id of the resource group in which identities are made.", max_length=300)
+    ]
+    location: Annotated[str, Meta(description="Azure region of the identities.", min_length=2, max_length=62)]
+    name_prefix: Annotated[
+        str,
+        Meta(description="What their names begin with; a hash and a number follow.", min_length=1, max_length=100),
+    ]
+    max_identities: Annotated[
+        int, Meta(description="How many the operator may make; lowering it deletes none.", ge=1, le=200)
+    ]
+    headroom: Annotated[
+        int, Meta(description="Free slots that are kept ahead of need; a new identity brings 20.", ge=0, le=4000)
+    ] = 5
+    role_definition_id: Annotated[
+        str,
+        Meta(
+            description="Role that they are given on the vault: GUID or ARM id. The default is Key Vault Secrets User.",
+            max_length=300,
+        ),
+    ] = "4633458b-17de-408a-b874-0445c86b69e6"
+
+
 class TemplateSpec(_Part):
     """What the objects in each namespace look like."""
 
@@ -137,10 +163,16 @@ class VaultGrantSpec(_Part):
 
     namespaces: Annotated[Namespaces, Meta(description="Which namespaces are allowed.")]
     vault: Annotated[Vault, Meta(description="The vault they may read.")]
-    identities: Annotated[list[Identity], Meta(description="The pool; the order only breaks ties.", max_length=200)]
     approval: Annotated[
         ApprovalMode, Meta(description="Required waits for a VaultApproval. No default: who writes a grant decides.")
     ]
+    identities: Annotated[
+        list[Identity],
+        Meta(description="The pool; the order only breaks ties. May be empty with spec.provisioning.", max_length=200),
+    ] = []
+    provisioning: Annotated[
+        ProvisioningSpec | None, Meta(description="How the pool grows; it does not when this is left out.")
+    ] = None
     claims: Annotated[
         ClaimMode,
         Meta(description="Automatic makes a claim for each allowed namespace; OnRequest leaves that to tenants."),
@@ -181,6 +213,12 @@ class IdentityStatus(_Part):
     reserved: Annotated[int, Meta(description="Slots reserved for others.")] = 0
     room: Annotated[int, Meta(description="Free slots.")] = 0
     last_error: Annotated[str, Meta(description="Why it cannot be used, if so.")] = ""
+    role_assigned: Annotated[str, Meta(description="Whether it has the vault's role: True, False or Unknown.")] = (
+        "Unknown"
+    )
+    proven_at: Annotated[
+        Instant | None, Meta(description="When an identity that the operator made was proven to read the vault.")
+    ] = None
 
 
 class ClaimCounts(_Part):

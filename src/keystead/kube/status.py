@@ -14,6 +14,7 @@ from keystead.report.status import ClaimStatus, EventDraft, FederationStatus, Gr
 
 MANAGER = "keystead-status"
 _REPORTER = "keystead.dev/operator"
+_KNOWN = {True: "True", False: "False", None: "Unknown"}
 
 
 class StatusWriter:
@@ -58,6 +59,8 @@ class StatusWriter:
                 "reserved": each.reserved,
                 "room": each.room,
                 "lastError": each.last_error,
+                "roleAssigned": _KNOWN[each.role_assigned],
+                **({"provenAt": precise(each.proven_at)} if each.proven_at is not None else {}),
             }
             for each in status.identities
         ]

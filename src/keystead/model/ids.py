@@ -20,6 +20,11 @@ _IDENTITY_ID = re.compile(
     r"/providers/microsoft\.managedidentity/userassignedidentities/(?P<name>[a-z0-9][a-z0-9_-]{2,127})$"
 )
 
+_GROUP_ID = re.compile(r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[\w().-]{0,89}[\w()-]$")
+_VAULT_ID = re.compile(
+    r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[^/]{1,90}/providers/microsoft\.keyvault/vaults/[a-z][a-z0-9-]{1,22}[a-z0-9]$"
+)
+
 VAULT_SUFFIXES = ("vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net")
 _VAULT_URL = re.compile(
     r"^https://(?P<name>[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9])\.(?P<suffix>"
@@ -65,6 +70,61 @@ class IdentityId:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GroupId:
+    """ARM id of a resource group; equal when the ids differ only in case."""
+
+    key: str
+    text: str = field(compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with what is allowed, when *text* is not the id of a resource group."""
+        plain = text.strip().rstrip("/")
+        if _GROUP_ID.match(plain.lower()) is None:
+            raise ValueError("is not the id of a resource group: expected /subscriptions/UUID/resourceGroups/GROUP")
+        return cls(plain.lower(), plain)
+
+    @property
+    def subscription(self) -> str:
+        return self.key.split("/")[2]
+
+    @property
+    def name(self) -> str:
+        return self.text.rsplit("/", 1)[1]
+
+    def identity(self, name: str) -> IdentityId:
+        """The id of the identity of this name in the group."""
+        return IdentityId.parse(f"{self.text}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VaultId:
+    """ARM id of a Key Vault; equal when the ids differ only in case."""
+
+    key: str
+    text: str = field(compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with what is allowed, when *text* is not the id of a vault."""
+        plain = text.strip().rstrip("/")
+        if _VAULT_ID.match(plain.lower()) is None:
+            raise ValueError(
+                "is not the id of a vault: expected /subscriptions/UUID/resourceGroups/GROUP"
+                "/providers/Microsoft.KeyVault/vaults/NAME"
+            )
+        return cls(plain.lower(), plain)
+
+    @property
+    def subscription(self) -> str:
+        return self.key.split("/")[2]
+
+    @property
+    def name(self) -> str:
+        return self.key.rsplit("/", 1)[1]
 
 
 @dataclass(frozen=True, slots=True)

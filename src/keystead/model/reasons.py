@@ -7,6 +7,8 @@ is, whether it heals by itself, one sentence for the tenant and one for the admi
 from dataclasses import dataclass
 from enum import StrEnum
 
+from keystead.model.pool_texts import TEXTS as POOL_TEXTS
+
 
 class Severity(StrEnum):
     """How bad a reason is for the object that carries it."""
@@ -46,6 +48,9 @@ class Reason(StrEnum):
     AWAITING_REVOCATION = "AwaitingRevocation"
     REVOKING = "Revoking"
     OBSERVE_ONLY = "ObserveOnly"
+    POOL_GROWING = "PoolGrowing"
+    AWAITING_ROLE = "AwaitingRole"
+    PROBE_ENDED = "ProbeEnded"
     # somebody has to change something
     GRANT_NOT_FOUND = "GrantNotFound"
     GRANT_INVALID = "GrantInvalid"
@@ -87,6 +92,12 @@ class Reason(StrEnum):
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
     ADOPTION_INVALID = "AdoptionInvalid"
+    GROWTH_FORBIDDEN = "GrowthForbidden"
+    ROLE_FORBIDDEN = "RoleForbidden"
+    VAULT_NOT_FOUND = "VaultNotFound"
+    ROLE_MISSING = "RoleMissing"
+    GROUP_NOT_FOUND = "ResourceGroupNotFound"
+    AZURE_QUOTA = "AzureQuota"
     # causes of a revocation
     NAMESPACE_DELETED = "NamespaceDeleted"
     NAMESPACE_RECREATED = "NamespaceRecreated"
@@ -102,6 +113,8 @@ class Reason(StrEnum):
     AZURE_UNAVAILABLE = "AzureUnavailable"
     AZURE_SIGN_IN_FAILED = "AzureSignInFailed"
     IDENTITY_FULL = "IdentityFull"
+    IDENTITY_NAME_TAKEN = "IdentityNameTaken"
+    PRINCIPAL_UNKNOWN = "PrincipalUnknown"
     KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
     KUBERNETES_FORBIDDEN = "KubernetesForbidden"
     KUBERNETES_CONFLICT = "KubernetesConflict"
@@ -400,4 +413,8 @@ CATALOGUE: dict[Reason, Explanation] = {
         "Something unexpected happened; retried. " + _ASK,
         "This is a bug in Keystead; see the operator's log.",
     ),
+}
+CATALOGUE |= {
+    Reason(name): _say(Severity(severity), heals, tenant, admin)
+    for name, (severity, heals, tenant, admin) in POOL_TEXTS.items()
 }

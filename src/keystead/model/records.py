@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from keystead.model.conditions import Condition
 from keystead.model.credentials import Credential
+from keystead.model.growth import IdentityProof, Provisioning
 from keystead.model.ids import IdentityId, NamespaceUid
 
 
@@ -103,6 +104,11 @@ class Grant:
     max_claims_per_namespace: int = 1
     revocation: Revocation = Revocation.REVOKE
     observe_only: bool = False
+    vault_resource_id: str = ""
+    provisioning: Provisioning | None = None
+    """How the pool grows; ``None``: it does not."""
+    proofs: tuple[IdentityProof, ...] = ()
+    """From status: which identities were proven, of those that the operator made."""
     confirmed_generation: int | None = None
     """From the annotation ``keystead.dev/confirm-revocations``."""
     adopt: str = ""
@@ -214,6 +220,26 @@ class Federation:
     def place(self) -> tuple[IdentityId, str]:
         """Where the credential is: other tools give equal names on many identities."""
         return self.identity, self.credential.name
+
+    @property
+    def probe(self) -> bool:
+        """It serves no claim: the operator proves an identity with it, and takes it away again."""
+        return not self.claim_name
+
+    @property
+    def unit(self) -> str:
+        """Whose steps bring it about: its claim's, or its identity's while the pool grows."""
+        return pool_unit(self.grant_name, self.identity) if self.probe else self.claim_key
+
+
+def pool_unit(grant: str, identity: IdentityId) -> str:
+    """The unit of all that is done to make one identity of a growing pool."""
+    return f"{pool_units(grant)}{identity.name.lower()}"
+
+
+def pool_units(grant: str) -> str:
+    """What the units of one grant's growing pool begin with; claims and ledger entries have none like them."""
+    return f"pool/{grant}/"
 
 
 @dataclass(frozen=True, slots=True)

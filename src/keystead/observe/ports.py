@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Protocol
 
 from keystead.model.credentials import Credential, IdentityState
-from keystead.model.ids import IdentityId
+from keystead.model.growth import FoundIdentity, RoleHolders
+from keystead.model.ids import GroupId, IdentityId, VaultId
 from keystead.model.records import Approval, Claim, Federation, Grant, Guards, Namespace, ServiceAccount, Store
 
 
@@ -16,6 +17,16 @@ class IdentityReader(Protocol):
 
     async def credentials(self, identity: IdentityId) -> tuple[Credential, ...]:
         """All federated credentials on the identity, over all pages."""
+
+
+class PoolReader(Protocol):
+    """What growing pools look at in Azure; as above."""
+
+    async def identities(self, group: GroupId) -> tuple[FoundIdentity, ...]:
+        """All identities of a resource group. Refused(GROUP_NOT_FOUND, GROWTH_FORBIDDEN)."""
+
+    async def role_holders(self, vault: VaultId) -> RoleHolders:
+        """Who has which roles on the vault, there or above. Refused(ROLE_FORBIDDEN) where that may not be read."""
 
 
 class Caches(Protocol):

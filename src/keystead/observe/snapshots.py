@@ -6,11 +6,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from keystead.model.clock import Clock
-from keystead.model.ids import IdentityId, NamespaceUid
-from keystead.model.records import Claim, Cluster, Exchange, Federation, Grant, Namespace, ServiceAccount, Store
+from keystead.model.growth import FoundIdentity, Look, RoleHolders
+from keystead.model.ids import GroupId, IdentityId, NamespaceUid, VaultId
+from keystead.model.records import (
+    Claim,
+    Cluster,
+    Exchange,
+    Federation,
+    Grant,
+    Namespace,
+    ServiceAccount,
+    Store,
+    pool_units,
+)
 from keystead.observe.inventory import Inventory
+from keystead.observe.looks import Looks
 from keystead.observe.ports import Caches
 from keystead.plan import policy
+from keystead.plan.provisioning import growing, vault_id
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
 from keystead.plan.sweep import sweep_unit
 
@@ -29,14 +42,25 @@ class Memory:
     in_flight: Callable[[], frozenset[tuple[IdentityId, str]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Azure:
+    """What is seen of Azure, each part with a rhythm of its own."""
+
+    inventory: Inventory
+    groups: Looks[GroupId, tuple[FoundIdentity, ...]]
+    roles: Looks[VaultId, RoleHolders]
+
+
 class Observer:
     """The eyes."""
 
     def __init__(
-        self, caches: Caches, inventory: Inventory, memory: Memory, clock: Clock, cluster: Cluster, limits: Limits
+        self, caches: Caches, azure: Azure, memory: Memory, clock: Clock, cluster: Cluster, limits: Limits
     ) -> None:
         self._caches = caches
-        self._inventory = inventory
+        self._inventory = azure.inventory
+        self._groups = azure.groups
+        self._roles = azure.roles
         self._memory = memory
         self._clock = clock
         self._cluster = cluster
@@ -72,7 +96,11 @@ class Observer:
         grant = grants.get(name)
         if grant is None and not mine:
             return None
-        identities = sorted({*_pool(grant), *(each.identity for each in mine)})
+        grows = growing(grant, self._cluster) if grant is not None else None
+        vault = vault_id(grant) if grant is not None else None
+        made: Look[tuple[FoundIdentity, ...]] = self._groups.view(grows.group, name) if grows is not None else Look(())
+        ours = {each.id for each in made.value if grows is not None and grows.owns(each)}
+        identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
         others = [each for each in federations if each.grant_name != name]
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
@@ -104,6 +132,8 @@ class Observer:
             failures=self._failures(name, claims, mine, identities),
             claim_deletions=self._deletions_from(name, namespaces),
             orphan_sightings=self._inventory.sightings(identities),
+            made=made,
+            roles=self._roles.view(vault, name) if vault is not None else Look(RoleHolders()),
             limits=self._limits,
         )
 
@@ -118,8 +148,15 @@ class Observer:
         return {names[uid]: count for (owner, uid), count in self._deletions.items() if owner == grant}
 
     def next_list(self, seen: Snapshot) -> float | None:
-        """Seconds until one of the snapshot's identities should be read again."""
-        return self._inventory.next_due(seen.identities)
+        """Seconds until something of Azure that the snapshot shows should be read again."""
+        grows = growing(seen.grant, self._cluster) if seen.grant is not None else None
+        vault = vault_id(seen.grant) if seen.grant is not None else None
+        due = (
+            self._inventory.next_due(seen.identities),
+            self._groups.next_due([grows.group] if grows is not None else []),
+            self._roles.next_due([vault] if vault is not None else []),
+        )
+        return min((each for each in due if each is not None), default=None)
 
     def _federations(self) -> list[Federation]:
         """The ledger as cached, and what we have just written and the cache does not show yet."""
@@ -169,16 +206,16 @@ class Observer:
         federations: Iterable[Federation],
         identities: Iterable[IdentityId],
     ) -> dict[str, Failure]:
-        """Of what stands, of automatic claims that could not be made, and of orphans that could not be swept."""
+        """Of what stands, and of what could not be: automatic claims, the sweep of orphans, identities of the pool."""
         if not self._memory.failures:
             return {}
         units = {*(each.key for each in claims), *(each.name for each in federations)}
         units |= {each.claim_key for each in federations}
-        swept = tuple(sweep_unit(each) for each in identities)
+        begun = (pool_units(grant), *(sweep_unit(each) for each in identities))
         return {
             unit: failure
             for unit, failure in self._memory.failures.items()
-            if unit in units or unit.rpartition("/")[2] == grant or unit.startswith(swept)
+            if unit in units or unit.rpartition("/")[2] == grant or unit.startswith(begun)
         }
 
 

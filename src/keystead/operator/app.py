@@ -22,6 +22,7 @@ from keystead.azure.arm import IdentityClient
 from keystead.azure.clouds import CLOUDS
 from keystead.azure.credential import SignIn, make_credential
 from keystead.azure.exchange import FreshExchanger
+from keystead.azure.pool import PoolClient
 from keystead.azure.transport import MakeTransport, aiohttp_transport
 from keystead.kube.caches import ClusterCaches
 from keystead.kube.client import Api, load_config
@@ -36,9 +37,10 @@ from keystead.model.errors import KeysteadError
 from keystead.model.records import Claim, Cluster, Federation
 from keystead.observe.inventory import Inventory, ListPaces
 from keystead.observe.keys import watcher
-from keystead.observe.snapshots import Memory, Observer
+from keystead.observe.snapshots import Azure, Memory, Observer
 from keystead.operator.clock import LoopClock
 from keystead.operator.controller import COALESCE, Controller
+from keystead.operator.growing import GrowingParts, grow
 from keystead.operator.settings import Settings
 from keystead.plan.snapshot import Limits
 from keystead.plan.verdicts import orphan_claim_verdict
@@ -81,6 +83,7 @@ class Operator:
         make_transport = self._seams.azure_transport
         self._credential = self._seams.credential or make_credential(sign_in, cloud, make_transport)
         self._identities = IdentityClient(self._credential, cloud, make_transport, self._clock)
+        self._pools = PoolClient(self._credential, cloud, make_transport, self._clock)
         self._exchanger = FreshExchanger(make_transport, self._clock)
         self.metrics = Metrics()
         self.lease = Lease(
@@ -100,6 +103,7 @@ class Operator:
         self.controller: Controller | None = None
         self._observer: Observer | None = None
         self._verifier: Verifier | None = None
+        self._growing: GrowingParts | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until *stop*, then end what was begun; errors of the start are raised, later ones are retried."""
@@ -231,8 +235,10 @@ class Operator:
         self._verifier = Verifier(
             writer, self._exchanger, clock, board, requeue, Quorum(settings.quorum, settings.quorum_interval)
         )
+        growing = self._growing = grow(self._pools, clock, board, self.lease.may_write, requeue, settings, self.metrics)
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
-        self._observer = Observer(caches, self.inventory, memory, clock, cluster, limits_of(settings))
+        azure = Azure(self.inventory, growing.groups, growing.roles)
+        self._observer = Observer(caches, azure, memory, clock, cluster, limits_of(settings))
         publisher = Publisher(status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
@@ -245,7 +251,7 @@ class Operator:
             ]
             return max(told, default=Told.ALL)
 
-        executor = Executor(writer, self.lanes, self._verifier, board, clock)
+        executor = Executor(writer, self.lanes, self._verifier, growing.grower, board, clock)
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)
         return self.controller
 
@@ -255,6 +261,8 @@ class Operator:
             await self._verifier.stop()
         if self.lanes is not None:
             await self.lanes.stop()
+        if self._growing is not None:
+            await self._growing.stop()
         if self.inventory is not None:
             await self.inventory.stop()
         if self.lease.held:
@@ -265,6 +273,7 @@ class Operator:
 
     async def _close(self) -> None:
         await self._identities.close()
+        await self._pools.close()
         await self._credential.close()
         await self.api.close()
 
@@ -292,4 +301,5 @@ def limits_of(settings: Settings) -> Limits:
         service_account_names=frozenset(settings.service_account_names),
         observe_only=settings.observe_only,
         require_guards=settings.require_guards,
+        own_namespace=settings.lease_namespace,
     )

@@ -13,6 +13,7 @@ from typing import Self
 from keystead.azure.arm import IdentityClient
 from keystead.azure.clouds import CLOUDS
 from keystead.azure.credential import SignIn, make_credential
+from keystead.azure.pool import PoolClient
 from keystead.kube.caches import ClusterCaches
 from keystead.kube.client import Api, load_config
 from keystead.kube.issuer import read_cluster
@@ -20,11 +21,13 @@ from keystead.kube.permissions import VIEWER
 from keystead.kube.resources import GROUP
 from keystead.model.credentials import IdentityState
 from keystead.model.errors import KeysteadError, Refused, Retryable
-from keystead.model.ids import IdentityId
+from keystead.model.growth import FoundIdentity, RoleHolders
+from keystead.model.ids import GroupId, IdentityId, VaultId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Cluster
 from keystead.observe.inventory import Inventory, ListPaces
-from keystead.observe.snapshots import Memory, Observer
+from keystead.observe.looks import LookPaces, Looks
+from keystead.observe.snapshots import Azure, Memory, Observer
 from keystead.operator.app import Seams, limits_of
 from keystead.operator.clock import LoopClock
 from keystead.operator.settings import Settings
@@ -58,6 +61,15 @@ class Look:
         )
         paces = ListPaces(identity=settings.list_pace, drift=settings.drift_interval, retry=_RETRY)
         self._inventory = Inventory(self._identities, self._clock, lambda _: None, paces)
+        self._pools = PoolClient(self._credential, cloud, seams.azure_transport, self._clock)
+        nobody: tuple[FoundIdentity, ...] = ()
+        rarely = LookPaces(drift=settings.drift_interval)
+        self._groups: Looks[GroupId, tuple[FoundIdentity, ...]] = Looks(
+            self._pools.identities, nobody, self._clock, lambda _: None, rarely
+        )
+        self._roles: Looks[VaultId, RoleHolders] = Looks(
+            self._pools.role_holders, RoleHolders(), self._clock, lambda _: None, rarely
+        )
         self._observer: Observer | None = None
         self.cluster = Cluster("", "")
 
@@ -75,8 +87,10 @@ class Look:
         await self.close()
 
     async def close(self) -> None:
-        await self._inventory.stop()
+        for reading in (self._inventory, self._groups, self._roles):
+            await reading.stop()
         await self._identities.close()
+        await self._pools.close()
         await self._credential.close()
         await self._api.close()
 
@@ -115,6 +129,9 @@ class Look:
 
         """
         names = tuple(names)
+        self._snapshots(names)
+        await self._groups.until_read()  # what a pool has grown by is read like the rest of it
+        await self._roles.until_read()
         seen = self._snapshots(names)
         for left in reversed(range(_TRIES)):
             await self._inventory.until_read(lambda: progress(*self._count(seen)))
@@ -143,7 +160,8 @@ class Look:
         except Refused as error:
             raise _explained(error) from error
         memory = Memory({}, {}, {}, dict, frozenset)
-        self._observer = Observer(self._caches, self._inventory, memory, self._clock, self.cluster, limits_of(settings))
+        azure = Azure(self._inventory, self._groups, self._roles)
+        self._observer = Observer(self._caches, azure, memory, self._clock, self.cluster, limits_of(settings))
 
     def _snapshots(self, names: Iterable[str]) -> dict[str, Snapshot | None]:
         if self._observer is None:

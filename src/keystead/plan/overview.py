@@ -1,13 +1,17 @@
 """Pure: what to tell the admin about a grant: is it valid, is the pool usable, is there room, is the issuer trusted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keystead.model.conditions import ConditionDraft, ConditionType, Status, draft
+from keystead.model.growth import IdentityProof
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.model.records import Grant
 from keystead.plan import codes, guards
 from keystead.plan.adoption import read_word
+from keystead.plan.growth import Growth, GrowthPlan
+from keystead.plan.growth_report import growing_trouble, headroom, how_it_grows, missing_slots, roles_missing
+from keystead.plan.parity import Parity
 from keystead.plan.pool import Pool
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, GrantVerdict, Held, IdentityVerdict
@@ -30,6 +34,9 @@ class Scene:
     pool: Pool | None
     claims: Sequence[ClaimVerdict]
     held: Sequence[Held]
+    growth: Growth | None = None
+    grown: GrowthPlan | None = None
+    parity: Parity | None = None
 
 
 def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
@@ -39,7 +46,7 @@ def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
     counts = [_count(verdict) for verdict in scene.claims]
     return GrantVerdict(
         conditions=(_ready(_counted(parts, eyes, scene), scene.held, grant), *parts, eyes),
-        identities=_identities(scene.pool),
+        identities=_identities(scene, grant),
         total=len(scene.claims),
         ready=counts.count("ready"),
         awaiting_review=counts.count("review"),
@@ -93,31 +100,39 @@ def _pool_ready(scene: Scene) -> ConditionDraft:
         return draft(_C.POOL_READY, _U, Reason.GRANT_INVALID)
     broken = pool.broken
     if broken is not None:
-        index, state = broken
+        member, state = broken
         reason = state.problem or Reason.AZURE_UNAVAILABLE
         detail = f" ({state.problem_detail})" if state.problem_detail else ""
-        path = f"spec.identities[{index}].resourceId"
-        return draft(_C.POOL_READY, _F, reason, f"{path}: {state.id}: {CATALOGUE[reason].admin}{detail}")
+        return draft(_C.POOL_READY, _F, reason, f"{member.place}: {state.id}: {CATALOGUE[reason].admin}{detail}")
     if len(pool.tenants) > 1:
         told = ", ".join(sorted(pool.tenants))
         text = f"spec.identities: their tenants are {told}. {CATALOGUE[Reason.TENANTS_DISAGREE].admin}"
         return draft(_C.POOL_READY, _F, Reason.TENANTS_DISAGREE, text)
+    trouble = growing_trouble(scene.snapshot, scene.grown) or roles_missing(pool, scene.parity)
+    if trouble is not None:
+        return draft(_C.POOL_READY, _F, *trouble)
     if pool.unread:
         return draft(_C.POOL_READY, _U, Reason.AWAITING_LIST)
-    return draft(_C.POOL_READY, _T, Reason.POOL_READY)
+    if pool.members and len(pool.withheld) == len(pool.members):
+        return draft(_C.POOL_READY, _U, Reason.POOL_GROWING, how_it_grows(scene.growth, scene.grown))
+    told = how_it_grows(scene.growth, scene.grown)
+    return draft(_C.POOL_READY, _T, Reason.POOL_READY, f"{CATALOGUE[Reason.POOL_READY].tenant} {told}".strip())
 
 
 def _capacity(scene: Scene) -> ConditionDraft:
     pool = scene.pool
     if pool is None:
         return draft(_C.CAPACITY_AVAILABLE, _U, Reason.GRANT_INVALID)
-    missing = sum(1 for each in scene.claims if each.conditions[-1].reason is Reason.POOL_EXHAUSTED)
+    waiting = (Reason.POOL_EXHAUSTED, Reason.POOL_GROWING)
+    missing = sum(1 for each in scene.claims if each.conditions[-1].reason in waiting)
+    if missing and scene.growth is not None:
+        return draft(_C.CAPACITY_AVAILABLE, _F, *missing_slots(missing, scene.growth, scene.grown, pool))
     if missing:
         text = f"{missing} slot(s) are missing: add an identity to spec.identities (20 slots each)."
         return draft(_C.CAPACITY_AVAILABLE, _F, Reason.POOL_EXHAUSTED, text)
     if pool.unread:
         return draft(_C.CAPACITY_AVAILABLE, _U, Reason.AWAITING_LIST)
-    return draft(_C.CAPACITY_AVAILABLE, _T, Reason.CAPACITY_AVAILABLE)
+    return draft(_C.CAPACITY_AVAILABLE, _T, Reason.CAPACITY_AVAILABLE, headroom(scene.growth, scene.grown))
 
 
 def _adoption(scene: Scene, grant: Grant) -> tuple[ConditionDraft, ...]:
@@ -153,24 +168,37 @@ def _issuer(scene: Scene) -> ConditionDraft:
     return draft(_C.ISSUER_TRUSTED, _U, Reason.AWAITING_VERIFICATION)
 
 
-def _identities(pool: Pool | None) -> tuple[IdentityVerdict, ...]:
-    if pool is None:
-        return ()
-    rows = []
+def _identities(scene: Scene, grant: Grant) -> tuple[IdentityVerdict, ...]:
+    pool = scene.pool
+    if pool is None:  # what was proven stays so while the grant makes no sense
+        return tuple(_remembered(each) for each in grant.proofs)
+    proven = scene.growth.proven if scene.growth is not None else {}
+    principals = {each.id: each.principal_id for each in (scene.growth.found if scene.growth is not None else ())}
+    rows = {}
     for member in pool.members:
         state, used = pool.states[member.identity], pool.occupancy[member.identity]
         error = f"{state.problem}: {state.problem_detail}" if state.problem is not None else ""
-        rows.append(
-            IdentityVerdict(
-                str(member.identity),
-                state.client_id,
-                state.principal_id,
-                state.tenant_id,
-                used.ours,
-                used.foreign,
-                member.reserved,
-                used.room,
-                error,
-            )
+        rows[member.identity.key] = IdentityVerdict(
+            str(member.identity),
+            state.client_id,
+            principals.get(member.identity) or state.principal_id,
+            state.tenant_id,
+            used.ours,
+            used.foreign,
+            member.reserved,
+            used.room,
+            error,
+            scene.parity.assigned(member) if scene.parity is not None else None,
+            proven.get(member.identity),
         )
-    return tuple(rows)
+    if scene.growth is not None and scene.snapshot.made.at is None:
+        # Nobody knows yet which identities there are: what status says of them is kept until the group is read.
+        told = {each.resource_id.lower(): each for each in grant.proofs if each.proven_at is not None}
+        for key, proof in sorted(told.items()):
+            row = rows.get(key) or _remembered(proof)
+            rows[key] = replace(row, principal_id=proof.principal_id, proven_at=proof.proven_at)
+    return tuple(rows.values())
+
+
+def _remembered(proof: IdentityProof) -> IdentityVerdict:
+    return IdentityVerdict(proof.resource_id, "", proof.principal_id, "", 0, 0, 0, 0, proven_at=proof.proven_at)

@@ -38,6 +38,7 @@ class Placement:
         proofs: Proofs,
         pool: Pool,
         leaving: Collection[str],
+        roleless: Collection[IdentityId] = (),
     ) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
@@ -48,6 +49,8 @@ class Placement:
         self._granting = Granting(snapshot, valid, holdings, proofs, self._adoptions)
         self._members = {member.identity for member in valid.pool}
         self._closed = guards.closed(valid.grant, snapshot)
+        self._roleless = roleless
+        """Known to lack the vault's role: passed over while there is another place."""
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
 
     def advance(self, admission: Admission, live: Collection[Federation]) -> Progress:
@@ -135,7 +138,7 @@ class Placement:
 
         def held_by_another(identity: IdentityId) -> bool:
             entries[identity] = self._entry(admission, identity)
-            return self._holdings.of(entries[identity]) is Holding.DIFFERENT
+            return self._holdings.of(entries[identity]) is Holding.DIFFERENT or identity in self._roleless
 
         identity = self._pool.place(held_by_another)
         if identity is None:
@@ -145,11 +148,15 @@ class Placement:
     def _no_room(self) -> Progress:
         if self._pool.unread:
             return _wait(Reason.AWAITING_LIST)
+        self._pool.unplaced += 1
+        if self._pool.growing:
+            return _wait(Reason.POOL_GROWING)
         broken = self._pool.broken
         if broken is not None:
-            index, state = broken
+            member, state = broken
             reason = state.problem or Reason.AZURE_UNAVAILABLE
-            text = f"No identity of the pool has room; spec.identities[{index}] of the grant cannot be used. "
+            where = member.where.removesuffix(".resourceId") or member.place
+            text = f"No identity of the pool has room; {where} of the grant cannot be used. "
             return Progress(waiting=reason, message=text + CATALOGUE[reason].tenant)
         return _wait(Reason.POOL_EXHAUSTED)
 

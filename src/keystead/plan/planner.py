@@ -10,6 +10,7 @@ Rules:
 import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from keystead.model.reasons import Reason
 from keystead.model.records import Claim, ClaimMode, Federation, Grant, Namespace
@@ -18,10 +19,13 @@ from keystead.plan.admission import Admission, Admissions
 from keystead.plan.causes import Causes
 from keystead.plan.failures import resume_each
 from keystead.plan.granting import Progress, standing
+from keystead.plan.growth import Growth, probe_cause
 from keystead.plan.holdings import Holdings
 from keystead.plan.overview import Scene, grant_verdict
+from keystead.plan.parity import Parity
 from keystead.plan.placement import Placement
 from keystead.plan.pool import Pool, survey
+from keystead.plan.provisioning import growing
 from keystead.plan.removal import Cause, Removal, Removals
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import CreateClaim, DeleteClaim, Held, Plan, Step
@@ -53,11 +57,37 @@ class _Planner:
         self.problems = () if isinstance(checked, Validated) else checked
         self.holdings = Holdings(snapshot)
         self.proofs = Proofs(snapshot)
-        self.pool: Pool | None = survey(self.valid.pool, snapshot, self.holdings) if self.valid else None
+        self.growth = self._growth()
+        self.pool: Pool | None = self._pool()
+        self.parity = Parity(
+            self.valid.pool if self.valid is not None else (),
+            self.pool.states if self.pool is not None else {},
+            snapshot.roles,
+            self.growth.role if self.growth is not None else "",
+        )
         self.claims: dict[str, Claim] = {claim.key: claim for claim in snapshot.claims}
         self.live: dict[str, list[Federation]] = defaultdict(list)
         self.removals: dict[str, Removal] = {}
         self.wake = _NEVER
+
+    def _growth(self) -> Growth | None:
+        """The growing part of the pool, whose identities become members as those that the grant names."""
+        wanted = growing(self.valid.grant, self.snapshot.cluster) if self.valid is not None else None
+        if self.valid is None or wanted is None:
+            return None
+        growth = Growth(self.snapshot, self.valid, wanted, self.holdings, self.proofs)
+        self.valid = replace(self.valid, pool=(*self.valid.pool, *growth.members))
+        return growth
+
+    def _pool(self) -> Pool | None:
+        if self.valid is None:
+            return None
+        growth = self.growth
+        pool = survey(self.valid.pool, self.snapshot, self.holdings, growth.unproven if growth else frozenset())
+        if growth is not None:
+            pool.unlisted = self.snapshot.made.pending
+            pool.growing = growth.possible(pool)
+        return pool
 
     def plan(self) -> Plan:
         snapshot = self.snapshot
@@ -65,18 +95,23 @@ class _Planner:
         admitted = {key: admissions.judge(claim) for key, claim in sorted(self.claims.items())}
         held_back = self._sort_federations(admitted)
         progress = self._grow(admitted)
+        grown = self.growth.plan(self.pool) if self.growth is not None and self.pool is not None else None
+        self.wake = min(self.wake, (grown.wake if grown is not None else None) or _NEVER)
         swept, unswept = sweep(snapshot, self.valid, self.holdings, self._allowed_by_any) if self.valid else ((), ())
         units = [step for name in sorted(self.removals) for step in self.removals[name].steps]
         units += [*swept, *self._claims_to_delete(admitted), *self._claims_to_create()]
         steps = list(resume_each(units, snapshot.failures, snapshot.now))
         steps += [step for key in sorted(progress, key=self._order) for step in progress[key].steps]
+        steps += grown.steps if grown is not None else ()
         running, observed = brakes.observe_only(steps, self.grant, snapshot.limits)
         held = (*held_back, *unswept, *observed)
         observing = brakes.observes_only(self.grant, snapshot.limits)
         voice = ClaimVerdicts(snapshot, self.grant, self.valid, self.proofs, observing=observing)
         ledger = LedgerVerdicts(snapshot, self.holdings, self.proofs)
         verdicts = tuple(voice.verdict(admitted[key], progress.get(key)) for key in sorted(admitted))
-        scene = Scene(snapshot, self.proofs, self.valid, self.problems, self.pool, verdicts, held)
+        scene = Scene(
+            snapshot, self.proofs, self.valid, self.problems, self.pool, verdicts, held, self.growth, grown, self.parity
+        )
         return Plan(
             grant_name=snapshot.grant_name,
             steps=running,
@@ -105,7 +140,8 @@ class _Planner:
         """Into those that live and those that go; returns what the mass brake holds back."""
         snapshot = self.snapshot
         causes = Causes(snapshot, self.holdings, self.grant, frozen=self.valid is None)
-        ordered = sorted(snapshot.federations, key=lambda each: each.name)
+        self._end_probes()
+        ordered = sorted((each for each in snapshot.federations if not each.probe), key=lambda each: each.name)
         judged = [(each, causes.of(each, admitted.get(each.claim_key))) for each in ordered]
         fresh = [cause for each, cause in judged if cause is not None and not each.deleting]
         standing_now = sum(1 for each in ordered if not each.deleting)
@@ -125,13 +161,22 @@ class _Planner:
             self.wake = min(self.wake, removal.wake or _NEVER)
         return tuple(held)
 
+    def _end_probes(self) -> None:
+        """The operator's own credentials on new identities end with their purpose, whatever becomes of the grant."""
+        removals = Removals(self.snapshot, self.holdings, None)
+        for federation in sorted(self.snapshot.federations, key=lambda each: each.name):
+            cause = probe_cause(self.growth, federation, deleted=self.grant is None) if federation.probe else None
+            if cause is not None:
+                self.removals[federation.name] = removals.remove(federation, cause)
+
     def _grow(self, admitted: Mapping[str, Admission]) -> dict[str, Progress]:
         """How far each claim is, and its way on where it is admitted; those served elsewhere by now begin to leave."""
         progress: dict[str, Progress] = {}
         placement: Placement | None = None
         if self.valid is not None and self.pool is not None:
             leaving = {each.federation.credential.subject for each in self.removals.values()}
-            placement = Placement(self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving)
+            roleless = {each.identity for each in self.valid.pool if self.parity.assigned(each) is False}
+            placement = Placement(self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving, roleless)
         for key in sorted(admitted, key=self._order):
             admission, live = admitted[key], self.live.get(key, [])
             if placement is not None and admission.passed:

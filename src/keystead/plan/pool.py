@@ -7,6 +7,7 @@
 - Nothing is placed where something else goes by the name that ours would have, while there is another place.
 - Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody:
   one whose list says so, and one where a write of ours was refused and has not succeeded since.
+- Nothing is placed on an identity of our making before it is proven; what it will offer then is known all the same.
 """
 
 import dataclasses
@@ -56,6 +57,18 @@ class Pool:
     states: dict[IdentityId, IdentityState]
     occupancy: dict[IdentityId, Occupancy]
     turns: Turns
+    withheld: frozenset[IdentityId] = frozenset()
+    """Members that are not proven yet."""
+    expected: int = 0
+    """Slots that those will offer."""
+    unlisted: bool = False
+    """The resource group in which the pool grows was not read yet: there may be more members."""
+    growing: bool = False
+    """More slots will come by themselves."""
+    placed: int = 0
+    """How often this plan has found room."""
+    unplaced: int = 0
+    """How often it has found none."""
 
     @functools.cached_property
     def free(self) -> int:
@@ -65,13 +78,16 @@ class Pool:
     @functools.cached_property
     def unread(self) -> bool:
         """Some identity was not listed yet, so nobody knows whether there is room."""
-        return any(not state.known and state.problem is None for state in self.states.values())
+        return self.unlisted or any(
+            not state.known and state.problem is None and identity not in self.withheld
+            for identity, state in self.states.items()
+        )
 
     @functools.cached_property
-    def broken(self) -> tuple[int, IdentityState] | None:
-        """The first member that cannot be used, and its index in the grant."""
-        found = ((index, self.states[each.identity]) for index, each in enumerate(self.members))
-        return next(((index, state) for index, state in found if state.problem is not None), None)
+    def broken(self) -> tuple[Member, IdentityState] | None:
+        """The first member that cannot be used."""
+        found = ((each, self.states[each.identity]) for each in self.members if each.identity not in self.withheld)
+        return next(((member, state) for member, state in found if state.problem is not None), None)
 
     @functools.cached_property
     def tenants(self) -> set[str]:
@@ -86,11 +102,19 @@ class Pool:
         if not self.turns or self.unread:
             return None
         index = self.turns.take(lambda index: barred(self.members[index].identity))
-        return self.members[index].identity if index is not None else None
+        if index is None:
+            return None
+        self.placed += 1
+        return self.members[index].identity
 
 
-def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) -> Pool:
-    """The pool as the snapshot shows it."""
+def survey(
+    members: tuple[Member, ...],
+    snapshot: Snapshot,
+    holdings: Holdings,
+    withheld: frozenset[IdentityId] = frozenset(),
+) -> Pool:
+    """The pool as the snapshot shows it; those *withheld* offer nothing yet."""
     ledger: dict[IdentityId, list[Federation]] = defaultdict(list)
     for federation in (*snapshot.federations, *snapshot.other_federations):
         ledger[federation.identity].append(federation)
@@ -104,7 +128,13 @@ def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) 
     occupancy = {
         each.identity: occupy(states[each.identity], ledger[each.identity], each.reserved, holdings) for each in members
     }
-    return Pool(members, states, occupancy, _turns(members, snapshot, holdings, ledger, occupancy))
+    expected = 0
+    for identity in withheld:
+        held = occupancy[identity]
+        expected += room(foreign=held.foreign, reserved=0, ours=held.ours, pending=held.pending)
+        occupancy[identity] = dataclasses.replace(held, room=0)
+    turns = _turns(members, snapshot, holdings, ledger, occupancy)
+    return Pool(members, states, occupancy, turns, withheld, expected)
 
 
 def _turns(

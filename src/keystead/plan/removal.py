@@ -145,6 +145,6 @@ class Removals:
 
     def _doubtful(self, federation: Federation, listed_at: datetime.datetime | None) -> bool:
         """A write whose answer never came may still have taken effect; only a later list tells."""
-        failure = self._snapshot.failures.get(federation.claim_key)
+        failure = self._snapshot.failures.get(federation.unit)
         wrote = failure is not None and failure.step == WriteCredential.__name__
         return failure is not None and wrote and (listed_at is None or listed_at <= failure.at)

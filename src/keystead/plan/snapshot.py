@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keystead.model.credentials import Credential, IdentityState
+from keystead.model.growth import FoundIdentity, Look, RoleHolders
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.model.records import (
@@ -40,6 +41,8 @@ class Limits:
     observe_only: bool = False
     require_guards: bool = False
     """Nothing new is granted while the admission guards are not in force."""
+    own_namespace: str = ""
+    """Where the operator lives; its probe account is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class Failure:
     at: datetime.datetime
     retry_at: datetime.datetime | None
     """When it may be tried again; ``None``: not before something it depends on changes."""
+
+
+_NOT_LISTED: Look[tuple[FoundIdentity, ...]] = Look(())
+_NOT_READ = Look(RoleHolders())
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +110,8 @@ class Snapshot:
     """By namespace: how often its automatic claim was deleted by somebody, and when last."""
     orphan_sightings: Mapping[tuple[IdentityId, Credential], int] = field(default_factory=dict)
     """Orphans seen by earlier lists: how many separate lists showed each."""
+    made: Look[tuple[FoundIdentity, ...]] = _NOT_LISTED
+    """The identities of the resource group in which the pool grows, whosever they are."""
+    roles: Look[RoleHolders] = _NOT_READ
+    """Who has which roles on the grant's vault."""
     limits: Limits = Limits()

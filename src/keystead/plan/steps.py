@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from keystead.model.conditions import ConditionDraft
 from keystead.model.credentials import Credential
-from keystead.model.ids import IdentityId, NamespaceUid
+from keystead.model.ids import IdentityId, NamespaceUid, VaultId
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation
 
@@ -206,6 +206,29 @@ class ForgetFederation:
     left_behind: LeftBehind | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CreateIdentity:
+    """Make one more identity of a growing pool, tagged as this grant's; never over one that exists."""
+
+    unit: str
+    identity: IdentityId
+    location: str
+    tags: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignRole:
+    """Give a new identity its role on the vault; *name* follows from the rest, so that twice is once."""
+
+    unit: str
+    identity: IdentityId
+    principal_id: str
+    vault: VaultId
+    role: str
+    """GUID of the role's definition."""
+    name: str
+
+
 Step: TypeAlias = (
     CreateClaim
     | DeleteClaim
@@ -222,10 +245,14 @@ Step: TypeAlias = (
     | DeleteCredential
     | SweepCredential
     | ForgetFederation
+    | CreateIdentity
+    | AssignRole
 )
 
 LaneStep: TypeAlias = WriteCredential | DeleteCredential | SweepCredential
 """Steps that a lane carries out, one at a time per identity."""
+PoolStep: TypeAlias = CreateIdentity | AssignRole
+"""Steps that make an identity; they wait for Azure too, and are no business of a lane's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +301,10 @@ class IdentityVerdict:
     reserved: int
     room: int
     last_error: str = ""
+    role_assigned: bool | None = None
+    """``None``: not known."""
+    proven_at: datetime.datetime | None = None
+    """Of identities that the operator made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ that retains. Two separate lists must have shown it, and above a handful nobody 
 from collections.abc import Callable
 
 from keystead.model.credentials import Credential
+from keystead.model.growth import PROBE_ACCOUNT
 from keystead.model.ids import IdentityId, service_account_subject
 from keystead.model.reasons import Reason
 from keystead.model.records import Namespace, Revocation
@@ -54,5 +55,7 @@ def _abandoned(snapshot: Snapshot, held: Credential, allowed: Callable[[Namespac
         return False
     if held.issuer != snapshot.cluster.issuer or not naming.fits(held.name, snapshot.cluster, parts[2], parts[3]):
         return False
+    if held.subject == service_account_subject(snapshot.limits.own_namespace, PROBE_ACCOUNT):
+        return True  # our own probe, which nothing stands behind any more
     namespace = snapshot.namespaces.get(parts[2])
     return namespace is None or namespace.terminating or not allowed(namespace)

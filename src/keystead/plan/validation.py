@@ -12,6 +12,7 @@ from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
 from keystead.model.ids import IdentityId, VaultUrl
 from keystead.model.reasons import Reason
 from keystead.model.records import Grant
+from keystead.plan import provisioning
 
 _PROJECT = re.compile(r"^([a-z0-9][a-z0-9-]*:)?p-[a-z0-9]+$")
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
@@ -39,6 +40,13 @@ class Member:
 
     identity: IdentityId
     reserved: int
+    where: str = ""
+    """The field that names it; empty when the operator made it."""
+
+    @property
+    def place(self) -> str:
+        """What to call it to people who look for it."""
+        return self.where or f"spec.provisioning ({self.identity.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Validated:
 def check(grant: Grant, others: Sequence[Grant]) -> Validated | tuple[Problem, ...]:
     """The parsed grant, or all its problems at once."""
     problems = [*_namespace_problems(grant), *_pool_problems(grant, others), *_other_problems(grant)]
+    problems += [Problem(*fault) for fault in provisioning.faults(grant)]
     vault: VaultUrl | None = None
     try:
         vault = VaultUrl.parse(grant.vault_url)
@@ -62,7 +71,10 @@ def check(grant: Grant, others: Sequence[Grant]) -> Validated | tuple[Problem, .
         )
     if problems or vault is None:
         return tuple(problems)
-    pool = tuple(Member(IdentityId.parse(each.resource_id), each.reserved_slots) for each in grant.identities)
+    pool = tuple(
+        Member(IdentityId.parse(each.resource_id), each.reserved_slots, f"spec.identities[{index}].resourceId")
+        for index, each in enumerate(grant.identities)
+    )
     return Validated(grant, vault, pool)
 
 
@@ -92,8 +104,8 @@ def _namespace_problems(grant: Grant) -> Iterator[Problem]:
 
 
 def _pool_problems(grant: Grant, others: Iterable[Grant]) -> Iterator[Problem]:
-    if not grant.identities:
-        cure = "name at least one user-assigned identity"
+    if not grant.identities and grant.provisioning is None:
+        cure = "name at least one user-assigned identity, or let spec.provisioning make them"
         yield Problem("spec.identities", "no identity", "has no slot to give", cure)
     elsewhere: dict[str, str] = {}
     for other in sorted((each for each in others if not each.deleting), key=lambda each: each.name):

@@ -8,8 +8,10 @@ from typing import assert_never
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
+    AssignRole,
     BeginRevocation,
     CreateClaim,
+    CreateIdentity,
     DeleteClaim,
     DeleteCredential,
     EnsureServiceAccount,
@@ -34,6 +36,8 @@ def say(step: Step) -> str:
             return _about_credential(step)
         case RecordFederation() | BeginRevocation() | ForgetFederation():
             return _about_ledger(step)
+        case CreateIdentity() | AssignRole():
+            return _about_pool(step)
         case EnsureServiceAccount():
             return f"make ServiceAccount {step.name}, without annotations"
         case AnnotateServiceAccount():
@@ -49,6 +53,14 @@ def say(step: Step) -> str:
         case NudgeExternalSecrets():
             return f"touch failing ExternalSecrets of SecretStore {step.store_name}"
     assert_never(step)
+
+
+def _about_pool(step: CreateIdentity | AssignRole) -> str:
+    match step:
+        case CreateIdentity():
+            return f"make identity {step.identity.name} in {step.location}, for the pool"
+        case AssignRole():
+            return f"give identity {step.identity.name} its role on {step.vault}"
 
 
 def _about_claim(step: CreateClaim | DeleteClaim) -> str:
