@@ -127,8 +127,8 @@ class World:
     users: dict[str, User]
     """By token; whoever else is put here may sign in too."""
 
-    def __new__(cls, **settings: Any) -> Self:
-        del settings
+    def __new__(cls, *given: Any, **settings: Any) -> Self:
+        del given, settings
         from real_world import RealWorld, session  # which is made of this one
 
         # As a Path is a PosixPath where there are those.
