@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from keystead.kube.permissions import LEASE, NAMESPACE
 from keystead_sandbox.faults import Effect, Fault
 from real.own_world import OwnWorld, Replica, own_world
 
@@ -178,6 +177,4 @@ async def test_the_control_plane_that_is_killed_over_and_over_is_followed_to_the
         assert world.written_twice() == []
         assert world.uncovered() == []
         assert _too_many(world, before, began) == {}
-        lease = world.object("leases", LEASE, NAMESPACE)
-        assert lease is not None
         assert world.leader() is not None

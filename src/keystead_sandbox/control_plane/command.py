@@ -52,11 +52,12 @@ def control_plane(
     Exit code 3: there is none here, nor what a build needs (Go and the modules); 1: something failed.
     """
     try:
+        by_token = files.named(user or (), beside=(ADMIN,))
         options = Options(
             None if kubeconfig is None else files.in_a_folder(kubeconfig.absolute()),
             logs,
-            tuple(User(*files.named(each)) for each in user or ()),
-            tuple(files.named(each) for each in certificate or ()),
+            tuple(User(*each) for each in by_token),
+            tuple(files.named(certificate or (), beside=(ADMIN, *dict(by_token)))),
             until_eof=until_eof,
         )
         code = _look() if no_build else asyncio.run(_run(options))
