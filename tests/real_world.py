@@ -10,7 +10,6 @@ roles that we ship, and time that passes.
 import asyncio
 import contextlib
 import dataclasses
-import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +36,6 @@ _PATIENCE = 120.0  # wall seconds for an event beyond the test's own limit
 _LOOK = 0.1  # wall seconds between two looks
 _SYSTEM = ("default", "kube-node-lease", "kube-public", "kube-system", NAMESPACE)
 _KEPT = ("lease_duration",)  # seconds of the wall that a slow machine needs
-_NO_ROLES_YET = re.compile(r"RBAC: .*clusterrole[^ ]* \"[^ ]+\" not found")
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _OURS = "/apis/keystead.dev/v1alpha1"
 _ESO = "/apis/external-secrets.io/v1"
@@ -320,12 +318,7 @@ class Watched(httpx2.AsyncBaseTransport):
 
 
 async def _lacks_a_rule(response: httpx2.Response) -> bool:
-    """Whether a 403 is about rights.
-
-    New objects in a namespace that ends are refused to everybody; and a server that has just come up knows no roles yet.
-    """
+    """Whether a 403 is about rights: new objects in a namespace that ends are refused to everybody."""
     await response.aread()
-    if _NO_ROLES_YET.search(response.json().get("message", "")):
-        return False
     details = response.json().get("details") or {}
     return all(each.get("reason") != "NamespaceTerminating" for each in details.get("causes") or ())
