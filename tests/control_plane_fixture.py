@@ -76,7 +76,7 @@ def reason_for_none() -> str:
 
 
 @contextlib.contextmanager
-def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
+def real_cluster(folder: Path, *users: str, environment: Mapping[str, str] | None = None) -> Iterator[RealCluster]:
     """A control plane of one's own, with its logs and keys in *folder*, and *users* (``NAME:GROUP``) beside the admin."""
     kubeconfig, output = folder / "kubeconfig", folder / "command.log"
     with output.open("wb") as log:
@@ -89,6 +89,7 @@ def real_cluster(folder: Path, *users: str) -> Iterator[RealCluster]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            env=environment,
         )
     try:
         deadline = time.monotonic() + _PATIENCE

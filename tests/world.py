@@ -127,8 +127,8 @@ class World:
     users: dict[str, User]
     """By token; whoever else is put here may sign in too."""
 
-    def __new__(cls, **settings: Any) -> Self:
-        del settings
+    def __new__(cls, *given: Any, **settings: Any) -> Self:
+        del given, settings
         from real_world import RealWorld, session  # which is made of this one
 
         # As a Path is a PosixPath where there are those.
@@ -180,10 +180,10 @@ class World:
         if kind is None:
             assert self.refused() == [], "the operator's roles lack a rule"
 
-    def refused(self) -> list[str]:
+    def refused(self) -> list[Entry]:
         """What an operator asked of the API server and may not."""
         return [
-            f"{each.method} {each.path}"
+            each
             for each in self.entries("kube")
             if each.code == "Forbidden" and each.caller == OPERATOR_NAME
             if each.detail.get("cause") != "NamespaceTerminating"  # new objects there are refused to everybody

@@ -7,7 +7,7 @@ where it goes, and whom it is for, before they begin.
 import base64
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,12 +34,18 @@ def in_a_folder(path: Path, option: str = "--kubeconfig") -> Path:
     return path
 
 
-def named(text: str) -> tuple[str, tuple[str, ...]]:
-    """Name and groups of ``NAME[:GROUP,...]``. NotUsable without a name."""
-    name, _, groups = text.partition(":")
-    if not name.strip():
-        raise NotUsable(f"{text!r} names nobody: give NAME or NAME:GROUP,GROUP.")
-    return name, tuple(filter(None, groups.split(",")))
+def named(texts: Iterable[str], *, beside: Iterable[str] = ()) -> list[tuple[str, tuple[str, ...]]]:
+    """Name and groups of each ``NAME[:GROUP,...]``. NotUsable without a name, and for one that is taken (*beside*, too)."""
+    found: dict[str, tuple[str, ...]] = {}
+    taken = set(beside)
+    for text in texts:
+        name, _, groups = text.partition(":")
+        if not name.strip():
+            raise NotUsable(f"{text!r} names nobody: give NAME or NAME:GROUP,GROUP.")
+        if name in taken or name in found:
+            raise NotUsable(f"{name} is named twice: each context has a name of its own.")
+        found[name] = tuple(filter(None, groups.split(",")))
+    return [*found.items()]
 
 
 def cluster_section(server: str, ca_pem: bytes) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from keystead.kube.informer import Patience
 from keystead.operator.app import Operator
 from keystead_sandbox.control_plane import assets
 from keystead_sandbox.control_plane.cluster import ControlPlane, running
+from keystead_sandbox.journal import Entry
 from real_world import RealWorld, begun
 from world import Trap
 
@@ -100,6 +101,28 @@ class OwnWorld(RealWorld):
         self.replicas: dict[str, Replica] = {}
         self.noted: list[AzureWrite] = []
         self._arrived = asyncio.Event()
+        self._away: list[tuple[float, float]] = []
+
+    async def go_away(self, program: str, *, still: bool = False) -> None:
+        """Kill a program, or let it stand *still*."""
+        self._away.append((self.clock.now(), float("inf")))
+        if still:
+            self.plane.pause(program)
+        else:
+            await self.plane.kill(program)
+
+    async def come_back(self, program: str, *, still: bool = False) -> None:
+        """Return when the API server is ready again."""
+        if still:
+            self.plane.resume(program)
+            await self.plane.until_ready()
+        else:
+            await self.plane.revive(program)
+        self._away[-1] = (self._away[-1][0], self.clock.now())
+
+    def refused(self) -> list[Entry]:
+        """While it comes up, and is not ready yet, an API server knows no roles and refuses everybody."""
+        return [each for each in super().refused() if not any(begin <= each.at <= end for begin, end in self._away)]
 
     def replica(self, name: str) -> Replica:
         """Start one more replica."""

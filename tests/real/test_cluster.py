@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from lightkube.resources.core_v1 import Namespace
 
 from keystead_sandbox import kubeconfig
 from keystead_sandbox.control_plane import assets
-from keystead_sandbox.control_plane.cluster import ControlPlane, User, running
+from keystead_sandbox.control_plane.cluster import ADMIN, ADMINS, ControlPlane, User, make_folder, running
+from keystead_sandbox.control_plane.leftovers import claimed
 from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, read_config
+from keystead_sandbox.processes import PartFailed
 
 pytestmark = [pytest.mark.real, pytest.mark.process]
 _READY = 200
@@ -148,6 +151,47 @@ async def test_what_was_written_is_there_after_every_program_was_killed(plane: C
     await admin.close()
 
     assert kept["metadata"]["name"] == "kept"
+
+
+async def test_a_port_that_somebody_takes_first_is_tried_again_with_another(tmp_path: Path) -> None:
+    """Another server listens there by the time the API server comes."""
+    found = assets.find(dict(os.environ))  # noqa: TID251 - as the command will look for it
+    assert found is not None
+    taken, free = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0), _free()
+    ports = iter([taken.sockets[0].getsockname()[1], free])
+    with claimed("ks-etcd-") as claim:
+        files = make_folder(tmp_path / "plane", claim.folder)
+        plane = ControlPlane(found, files, (User(ADMIN, (ADMINS,)),), free_port=lambda: next(ports))
+        try:
+            await plane.start()
+            assert plane.port == free
+            assert (await _anonymous(plane, "/version"))[0] == _READY
+            assert "address already in use" in (tmp_path / "plane" / "kube-apiserver.log").read_text()
+        finally:
+            await plane.stop()
+            taken.close()
+
+
+def _free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_a_port_that_is_always_taken_is_told(tmp_path: Path) -> None:
+    found = assets.find(dict(os.environ))  # noqa: TID251 - as the command will look for it
+    assert found is not None
+    taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    with claimed("ks-etcd-") as claim:
+        files = make_folder(tmp_path / "plane", claim.folder)
+        plane = ControlPlane(found, files, (User(ADMIN, (ADMINS,)),), free_port=lambda: port)
+        try:
+            with pytest.raises(PartFailed, match="does not stay up"):
+                await plane.start()
+        finally:
+            await plane.stop()
+            taken.close()
 
 
 async def test_a_store_that_hangs_is_felt_and_gets_over_it(plane: ControlPlane) -> None:

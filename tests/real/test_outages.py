@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from keystead.kube.permissions import LEASE, NAMESPACE
 from keystead_sandbox.faults import Effect, Fault
 from real.own_world import OwnWorld, Replica, own_world
 
@@ -20,23 +19,6 @@ pytestmark = [pytest.mark.real, pytest.mark.process, pytest.mark.looptime(False)
 _AWAY = 30.0  # wall seconds: twice what a lease lasts
 _A_SECOND = 12.0  # requests of one replica in a second, at most; it has nine watches
 _AT_ONCE = 250  # requests of one replica, whatever the time: what its work needs
-
-
-async def _go_away(world: OwnWorld, how: str) -> None:
-    program, _, what = how.partition(" ")
-    if what == "stands still":
-        world.plane.pause(program)
-    else:
-        await world.plane.kill(program)
-
-
-async def _come_back(world: OwnWorld, how: str) -> None:
-    program, _, what = how.partition(" ")
-    if what == "stands still":
-        world.plane.resume(program)
-        await world.plane.until_ready()
-    else:
-        await world.plane.revive(program)
 
 
 def _counted(world: OwnWorld) -> dict[str, int]:
@@ -65,16 +47,12 @@ async def _change_unseen(world: OwnWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
-    [
-        "etcd stands still",
-        "etcd is killed",
-        "kube-apiserver stands still",
-        "kube-apiserver is killed",
-    ],
+    ("program", "still"),
+    [("etcd", True), ("etcd", False), ("kube-apiserver", True), ("kube-apiserver", False)],
+    ids=["etcd stands still", "etcd is killed", "kube-apiserver stands still", "kube-apiserver is killed"],
 )
 async def test_half_a_minute_without_the_control_plane_loses_nothing_and_does_nothing_twice(
-    tmp_path: Path, how: str
+    tmp_path: Path, program: str, still: bool
 ) -> None:
     async with own_world(tmp_path) as world:
         replicas = _served(world)
@@ -85,7 +63,7 @@ async def test_half_a_minute_without_the_control_plane_loses_nothing_and_does_no
         written = len(world.noted)
         world.namespace("late", labels={"team": "team"})
         await world.until_written(written)
-        await _go_away(world, how)
+        await world.go_away(program, still=still)
         await asyncio.sleep(_AWAY)
         await world.until(lambda: world.leader() is None)
         unled = len(world.noted)
@@ -93,7 +71,7 @@ async def test_half_a_minute_without_the_control_plane_loses_nothing_and_does_no
 
         for each in replicas:
             each.kept_off = True
-        await _come_back(world, how)
+        await world.come_back(program, still=still)
         await _change_unseen(world)
         assert len(world.noted) == unled, "somebody wrote while nobody led"
         for each in replicas:
@@ -171,13 +149,13 @@ async def test_the_control_plane_that_is_killed_over_and_over_is_followed_to_the
             if number == len(names) // 2:
                 world.delete("namespaces", "goes")
             await world.until_written(written)
-            await world.plane.restart(("etcd", "kube-apiserver")[number % 2])
+            program = ("etcd", "kube-apiserver")[number % 2]
+            await world.go_away(program)
+            await world.come_back(program)
         await world.until(lambda: world.ready("stays", *names) and not world.trusted("goes"))
 
         assert sorted(world.credentials()) == [f"system:serviceaccount:{each}:keystead" for each in (*names, "stays")]
         assert world.written_twice() == []
         assert world.uncovered() == []
         assert _too_many(world, before, began) == {}
-        lease = world.object("leases", LEASE, NAMESPACE)
-        assert lease is not None
         assert world.leader() is not None

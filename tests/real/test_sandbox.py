@@ -139,6 +139,25 @@ def test_the_programs_end_when_the_command_is_killed(tmp_path: Path) -> None:
     assert left == [], gone
 
 
+def test_what_a_killed_command_left_is_gone_once_another_has_started(tmp_path: Path) -> None:
+    """Its temporary folders, which nobody else would ever take away."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}  # noqa: TID251 - handed to a child process
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    with real_cluster(tmp_path / "first", environment=environment) as cluster:
+        cluster.process.send_signal(signal.SIGKILL)
+        cluster.process.wait()
+    left = set(temporary.iterdir())
+    assert left
+
+    with real_cluster(tmp_path / "second", environment=environment):
+        assert left & set(temporary.iterdir()) == set()
+
+    assert list(temporary.iterdir()) == []
+
+
 @contextlib.asynccontextmanager
 async def _story(built: Stage, cast: Cast) -> AsyncIterator[tuple[Witness, "asyncio.Task[None]"]]:
     clients = [built.kubernetes(name) for name in (roles.ADMIN, roles.REVIEWER, roles.TEAM, None)]

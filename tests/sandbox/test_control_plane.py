@@ -243,6 +243,27 @@ def test_two_at_once_build_once(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--kubeconfig", "nowhere/kubeconfig"), "the folder"),
+        (("--kubeconfig", "kubeconfig", "--user", ":devs"), "names nobody"),
+        (("--kubeconfig", "kubeconfig", "--user", "a", "--certificate", "a:devs"), "a is named twice"),
+        (("--kubeconfig", "kubeconfig", "--certificate", "admin"), "admin is named twice"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_anything_is_built(
+    machine: Machine, options: tuple[str, ...], told: str
+) -> None:
+    machine.has_go()
+
+    refused = machine.run(*options)
+
+    assert refused.returncode == 2
+    assert told in refused.stderr
+    assert machine.builds() == 0
+
+
+@pytest.mark.parametrize(
     ("has", "wants", "enough"),
     [
         ("go1.26.8", "1.26.0", True),

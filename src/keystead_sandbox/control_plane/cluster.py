@@ -3,6 +3,7 @@
 - Ready means that it was asked and answered: ``/readyz``, a ServiceAccount made by the controllers, aggregated roles.
 - All that it keeps is thrown away at the end, so its processes are killed, not asked; they also end with us, however
   we end (on Linux).
+- What one that was cut off has left is cleared away by the next.
 - A port that somebody else takes between our look and the API server's is tried again with another.
 - The issuer's documents may be read by anybody, as a real issuer's must be: Entra reads them without a token.
 """
@@ -10,14 +11,12 @@
 import asyncio
 import contextlib
 import secrets
-import shutil
 import signal
 import socket
 import ssl
-import tempfile
 import time
 import typing
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,14 @@ from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBi
 from keystead_sandbox import kubeconfig
 from keystead_sandbox.control_plane import flags
 from keystead_sandbox.control_plane.assets import Assets
+from keystead_sandbox.control_plane.leftovers import claimed
 from keystead_sandbox.pki import Authority
 from keystead_sandbox.processes import Part, PartFailed, Parts
 
 ADMIN = "admin"
 ADMINS = "system:masters"
+ETCD = "ks-etcd-"
+"""Prefix of the folders that etcd works in."""
 _PORTS = 5  # tries to get a port of our own
 _LOOK = 0.1  # wall seconds between two looks at what starts
 _PATIENCE = 120.0  # wall seconds until everything must be ready, on a machine that does much else
@@ -56,26 +58,40 @@ class User:
 @contextlib.asynccontextmanager
 async def running(assets: Assets, folder: Path, users: Iterable[User] = ()) -> AsyncIterator["ControlPlane"]:
     """A control plane whose logs and keys lie in *folder*. PartFailed when it does not come up."""
-    files = _make_folders(folder)
-    plane = ControlPlane(assets, files, (User(ADMIN, (ADMINS,)), *users))
-    try:
-        await plane.start()
-        yield plane
-    finally:
-        await plane.stop()
-        shutil.rmtree(files.etcd, ignore_errors=True)
+    # etcd's own folder is a short one in the system's, where one that was cut off would stay for ever.
+    with claimed(ETCD) as claim:
+        plane = ControlPlane(
+            assets, make_folder(folder, claim.folder), (User(ADMIN, (ADMINS,)), *users), noted=claim.note
+        )
+        try:
+            await plane.start()
+            yield plane
+        finally:
+            await plane.stop()
 
 
-def _make_folders(folder: Path) -> flags.Files:
+def make_folder(folder: Path, etcd: Path) -> flags.Files:
+    """Have *folder* for logs and keys, closed to others where it is new; *etcd* is there already."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return flags.Files(folder.absolute(), Path(tempfile.mkdtemp(prefix="ks-etcd-")))
+    return flags.Files(folder.absolute(), etcd)
 
 
 class ControlPlane:
     """One running control plane."""
 
-    def __init__(self, assets: Assets, files: flags.Files, users: tuple[User, ...]) -> None:
+    def __init__(
+        self,
+        assets: Assets,
+        files: flags.Files,
+        users: tuple[User, ...],
+        *,
+        noted: Callable[[int], None] = lambda _: None,
+        free_port: Callable[[], int] | None = None,
+    ) -> None:
+        """*noted* is told of each process; *free_port* names a port that was free a moment ago."""
         self._assets = assets
+        self._noted = noted
+        self._free_port = free_port or _free_port
         self._files = files
         self._users = users
         self._authority = Authority("Keystead sandbox control plane")
@@ -176,11 +192,12 @@ class ControlPlane:
     async def _run(self, program: str, *arguments: str) -> None:
         # No environment: etcd would take any ETCD_* as a flag.
         path = self._assets.program(program)
-        self._running[program] = await self._parts.start(program, path, *arguments, environment={})
+        part = self._running[program] = await self._parts.start(program, path, *arguments, environment={})
+        self._noted(part.process.pid)
 
     async def _start_api_server(self) -> None:
         for _ in range(_PORTS):
-            self.port = _free_port()
+            self.port = self._free_port()
             await self._run("kube-apiserver", *flags.kube_apiserver(self._files, self.port))
             if await self._ready():
                 return

@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +17,12 @@ import typer
 from keystead_sandbox import kubeconfig as files
 from keystead_sandbox.control_plane.assets import NoControlPlane, NothingToBuildWith, find, find_or_build
 from keystead_sandbox.control_plane.cluster import ADMIN, ControlPlane, User, running
+from keystead_sandbox.control_plane.leftovers import claimed
 from keystead_sandbox.processes import PartFailed
 
 _NAME = "keystead-sandbox control-plane"
 _ABSENT = 3  # the exit code that tells "none on this machine" from "broken"
+_FOLDER = "ks-control-plane-"
 
 
 def control_plane(
@@ -51,11 +52,12 @@ def control_plane(
     Exit code 3: there is none here, nor what a build needs (Go and the modules); 1: something failed.
     """
     try:
+        by_token = files.named(user or (), beside=(ADMIN,))
         options = Options(
             None if kubeconfig is None else files.in_a_folder(kubeconfig.absolute()),
             logs,
-            tuple(User(*files.named(each)) for each in user or ()),
-            tuple(files.named(each) for each in certificate or ()),
+            tuple(User(*each) for each in by_token),
+            tuple(files.named(certificate or (), beside=(ADMIN, *dict(by_token)))),
             until_eof=until_eof,
         )
         code = _look() if no_build else asyncio.run(_run(options))
@@ -100,7 +102,7 @@ async def _run(options: Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as stack:
-        folder = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ks-control-plane-")))
+        folder = options.logs or stack.enter_context(claimed(_FOLDER)).folder
         async with running(assets, folder, options.by_token) as plane:
             names = [ADMIN, *(each.name for each in options.by_token)]
             sections = {name: files.token_section(plane.token(name)) for name in names}

@@ -47,12 +47,14 @@ def kube(
     SIGHUP makes a new key sign tokens from then on, and leaves the old ones published; SIGUSR1 withdraws the old ones.
     """
     try:
+        by_token = files.named(user or (), beside=(ADMIN,))
+        by_certificate = files.named(certificate or (), beside=(ADMIN, *dict(by_token)))
         options = Options(
             files.in_a_folder(kubeconfig.absolute()),
             port,
             clock_rate,
-            tuple(User(*files.named(each)) for each in user or ()),
-            tuple(User(*files.named(each)) for each in certificate or ()),
+            tuple(User(*each) for each in by_token),
+            tuple(User(*each) for each in by_certificate),
             journal,
         )
         sys.stderr.write(f"keystead-sandbox kube: {ENFORCED}\n")
