@@ -17,6 +17,7 @@ from keystead.model.clock import Clock
 from keystead.model.credentials import EXCHANGE_AUDIENCE
 from keystead.model.errors import KeysteadError
 from keystead.model.ids import VaultUrl
+from keystead.model.reasons import Reason
 from keystead.model.records import Exchange
 from keystead.plan.steps import Verify
 
@@ -97,7 +98,7 @@ class Verifier:
         except KeysteadError as error:
             return error.code or str(error.reason), str(error)
         except TimeoutError:
-            return "Unreachable", "no answer in time"
+            return str(Reason.AZURE_UNAVAILABLE), "no answer in time"
         return "OK", ""
 
     def _now(self) -> datetime.datetime:

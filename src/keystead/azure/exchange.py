@@ -73,7 +73,8 @@ class FreshExchanger:
         code = f"AADSTS{codes[0]}" if isinstance(codes, list) and codes else str(body.get("error") or status)
         if status == _THROTTLED or status >= _SERVER_ERROR:
             after = retry_after(response, self._clock.now())
-            return Retryable(Reason.AZURE_UNAVAILABLE, f"Entra: {status} {code}", code=code, after=after)
+            # No code of its own: nothing was said about the exchange, and what was proven stays proven.
+            return Retryable(Reason.AZURE_UNAVAILABLE, f"Entra: {status} {code}", after=after)
         return Refused(Reason.EXCHANGE_REFUSED, f"Entra: {status} {code}", code=code)
 
     async def _send(self, request: HttpRequest, whom: str) -> tuple[int, dict[str, Any], Any]:
@@ -83,8 +84,10 @@ class FreshExchanger:
                 response = await transport.send(request)
                 content = await _content(response)
         except (AzureError, OSError, TimeoutError) as error:
-            reason = Reason.VAULT_UNREACHABLE if whom == "Key Vault" else Reason.AZURE_UNAVAILABLE
-            raise Retryable(reason, f"{whom}: no answer: {type(error).__name__}", code="Unreachable") from error
+            text = f"{whom}: no answer: {type(error).__name__}"
+            if whom == "Key Vault":
+                raise Retryable(Reason.VAULT_UNREACHABLE, text, code="Unreachable") from error
+            raise Retryable(Reason.AZURE_UNAVAILABLE, text) from error
         try:
             body = msgspec.json.decode(content)
         except msgspec.DecodeError:
