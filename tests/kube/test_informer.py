@@ -460,3 +460,17 @@ async def test_indexes_follow_what_changes() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await follower.api.close()
+
+
+async def test_bookmarks_keep_the_version_of_a_quiet_kind_fresh() -> None:
+    server = _server("a")
+    async with following(server) as follower:
+        await follower.until_true()
+        server.version += 1000  # other kinds change
+        await asyncio.sleep(2 * server.bookmark_every)
+        server.compact()
+        server.hang_up()
+        await asyncio.sleep(60)
+
+        assert server.asked[-1].query["resourceVersion"] == str(server.version)
+        assert follower.informer.lists == 1

@@ -227,3 +227,21 @@ async def test_a_lease_that_somebody_deletes_is_made_again() -> None:
 
         assert one.lost == 0
         assert (await one.api.get(PATH))["spec"]["holderIdentity"] == "one"
+
+
+async def test_a_deleted_record_counts_until_it_would_have_run_out() -> None:
+    async with _election("one") as (cluster, [one]):
+        await _until(lambda: one.lease.held)
+        two = Candidate(cluster, "two")
+        await asyncio.sleep(30)
+        one.gate.state = "hanging"
+        gone = asyncio.get_running_loop().time()
+        await two.api.request("DELETE", PATH)
+        while not two.lease.held:
+            assert not (one.lease.held and two.lease.held)
+            await asyncio.sleep(0.05)
+
+        assert asyncio.get_running_loop().time() - gone >= 10  # fifteen seconds from the last renewal
+        assert not one.lease.held
+        await two.leave(cleanly=False)
+        await two.api.close()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from world import VAULT, World
+from world import ISSUER, VAULT, World
 
 pytestmark = pytest.mark.looptime
 
@@ -27,6 +27,17 @@ async def test_an_allowed_namespace_gets_all_it_needs() -> None:
         assert store["spec"]["provider"]["azurekv"]["vaultUrl"] == VAULT
         assert "tenantId" not in store["spec"]["provider"]["azurekv"]
         assert world.credentials() == {"system:serviceaccount:shop:keystead": "one"}
+
+
+async def test_the_issuer_is_written_to_the_letter() -> None:
+    async with World(issuer=f"{ISSUER}/") as world:
+        identity = world.identity("one")
+        world.grant("team", identity)
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.trusted("shop"))
+
+        assert [each.issuer for each in identity.credentials.values()] == [f"{ISSUER}/"]
 
 
 @pytest.mark.parametrize(

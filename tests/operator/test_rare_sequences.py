@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -322,3 +323,85 @@ async def test_an_identity_that_is_missing_is_asked_for_ever_more_rarely() -> No
         await world.pass_time(3600)
 
         assert len(world.entries("arm")) - before <= 2 * 3600 / 600 + 2
+
+
+class Meddling(Trap):
+    """Lets somebody in just before the first write to a path."""
+
+    def __init__(self, path: str, meddle: Callable[[], object]) -> None:
+        super().__init__()
+        self._path = path
+        self._meddle = meddle
+        self.done = False
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.done and scope["method"] != "GET" and scope["path"].endswith(self._path):
+            self.done = True
+            self._meddle()
+        await super().__call__(app, scope, receive, send)
+
+
+async def test_a_store_that_somebody_makes_between_our_look_and_our_apply_stays_theirs() -> None:
+    azure = {
+        "authType": "WorkloadIdentity",
+        "vaultUrl": "https://elsewhere.vault.azure.net",
+        "serviceAccountRef": {"name": "keystead"},
+    }
+    store = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "SecretStore",
+        "metadata": {"name": "azure-store", "namespace": "shop"},
+        "spec": {"provider": {"azurekv": azure}},
+    }
+    async with World() as world:
+        meddling = Meddling("/secretstores/azure-store", lambda: world.put(store))
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start(trap=meddling)
+        await world.until(lambda: world.claim("shop", "StoreReady")[1] == "StoreConflict")
+
+        stands = world.object("secretstores", "azure-store", "shop") or {}
+        assert meddling.done
+        assert stands["spec"]["provider"]["azurekv"]["vaultUrl"] == "https://elsewhere.vault.azure.net"
+
+
+async def test_a_pass_writes_no_status_that_says_the_same() -> None:
+    async with World() as world:
+        await _working(world, "first", "second", identities=3)
+        before = len(world.journal.entries())
+        world.namespace("third", labels={"team": "team"})
+        await world.until(lambda: world.ready("third"), seconds=55)
+
+        told = [each.path for each in world.journal.entries()[before:] if each.path.endswith("/status")]
+        assert any("/namespaces/third/vaultclaims/" in path for path in told)
+        assert [path for path in told if "/namespaces/third/" not in path and "vaultclaims" in path] == []
+
+
+class Slow(Trap):
+    """Tells what a watch of some kind has to tell seconds after it was said."""
+
+    def __init__(self, plural: str, seconds: float) -> None:
+        super().__init__()
+        self._plural = plural
+        self._seconds = seconds
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        late = scope["path"].endswith(f"/{self._plural}") and b"watch=true" in scope["query_string"]
+
+        async def send_late(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(self._seconds)
+            await send(message)
+
+        await super().__call__(app, scope, receive, send_late if late else send)
+
+
+async def test_a_claim_is_placed_once_however_late_the_caches_are() -> None:
+    async with World() as world:
+        world.grant("team", *(world.identity(f"one-{number}") for number in range(3)))
+        world.namespace("shop", labels={"team": "team"})
+        world.start(trap=Slow("federations", 6.0))
+        await world.until(lambda: world.ready("shop"), seconds=120)
+
+        assert len([each for each in world.azure_writes() if each.method == "PUT"]) == 1
+        assert len(world.entries("kube", "POST", "/federations")) == 1

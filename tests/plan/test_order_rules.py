@@ -411,10 +411,19 @@ def test_rule_9_a_grant_that_retains_sweeps_nothing() -> None:
     assert _seen(world, orphan).steps() == []
 
 
-def test_rule_9_a_credential_whose_tuple_differs_from_the_ledger_is_not_deleted() -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"subject": "system:serviceaccount:cart:other"}, id="another account"),
+        pytest.param({"subject": "system:serviceaccount:cart:Keystead"}, id="another case"),
+        pytest.param({"issuer": CLUSTER.issuer.rstrip("/")}, id="without the slash"),
+        pytest.param({"audience": "api://elsewhere"}, id="another audience"),
+    ],
+)
+def test_rule_9_a_credential_whose_tuple_differs_from_the_ledger_is_not_deleted(changed: dict[str, str]) -> None:
     world = served("cart")
     entry = world.federation("cart")
-    world.list_identity(entry.identity, replace(entry.credential, subject="system:serviceaccount:cart:other"))
+    world.list_identity(entry.identity, replace(entry.credential, **changed))
     world.remove_namespace("cart")
 
     assert kinds(world.steps()) == ["BeginRevocation", "ForgetFederation"]

@@ -166,3 +166,14 @@ async def test_a_refused_json_patch_does_not_quote_the_secret(api: Api) -> None:
         response = await api.send("PATCH", f"{NS}/default/secrets/s", patch, type_="application/json-patch+json")
         assert response.status_code == 422
         assert base64.b64encode(b"hunter2").decode() not in response.text
+
+
+async def test_a_binding_in_one_namespace_grants_nothing_in_another(api: Api) -> None:
+    await api.namespace("other")
+    bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/other/rolebindings"
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    dev = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "dev"}
+    await api.ask("POST", bindings, {"metadata": {"name": "dev"}, "roleRef": role, "subjects": [dev]})
+
+    await api.ask("GET", f"{NS}/other/configmaps", token="t-dev")
+    await api.ask("GET", f"{NS}/default/configmaps", token="t-dev", expect=403)

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from keystead_sandbox.kube.listing import Form
+from keystead_sandbox.kube.watching import Scope, Watch
 from sandbox_kube.kube_api import CRDS, WIDGETS, Api, crd, widget
 
 pytestmark = pytest.mark.looptime
@@ -194,6 +197,23 @@ async def test_changes_while_a_watch_is_being_sent_are_not_lost_to_a_bookmark(ap
             else:
                 seen.append(event["object"]["metadata"]["name"])
     assert sorted(seen) == [f"c{number:03}" for number in range(200)]
+
+
+async def test_what_changes_while_a_line_is_on_its_way_is_told_too(api: Api) -> None:
+    store, kind = api.cluster.store, api.cluster.rest.kinds["", "v1", "configmaps"]
+    query = {"resourceVersion": str(store.version), "allowWatchBookmarks": "true"}
+    lines = Watch(store, Scope(kind.storage, kind, "default"), query, api.clock, form=Form("", "Metadata")).lines()
+    await api.config("first")
+
+    told = [msgspec.json.decode(await anext(lines))]  # its client takes no more for now
+    await api.config("second")
+    told += [msgspec.json.decode(await anext(lines))]
+
+    assert [(each["type"], each["object"]["metadata"].get("name")) for each in told] == [
+        ("ADDED", "first"),
+        ("ADDED", "second"),
+    ]
+    await lines.aclose()
 
 
 async def test_a_version_too_old_has_expired_and_one_too_new_must_wait(api: Api) -> None:

@@ -89,9 +89,10 @@ class _Exchange:
     async def _answer(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         try:
             await app(scope, self._receive, self._send)
-        except OSError as error:
-            if not self.head.done():
-                self.head.set_exception(error)
+        except Exception as error:
+            if self.head.done():
+                raise
+            self.head.set_exception(error)
         finally:
             self.pieces.put_nowait(None)
 
@@ -214,13 +215,13 @@ class Stage:
         self.put("db", "s3cr3t")
         await self.namespace("t1", client=identity.client_id, tenant=tenant.id)
 
-    async def start(self, **settings: Any) -> SyncApp:
-        """A new engine process, as it were."""
+    async def start(self, *, kube: ASGIApp | None = None, **settings: Any) -> SyncApp:
+        """A new engine process, as it were; *kube* stands between it and the API server, if anything does."""
         config = KubeConfig.from_one(cluster=KubeCluster(server=ISSUER), user=KubeUser(token=ENGINE)).get()
         app = SyncApp(
             SyncSettings(**{"lease": (NAMESPACE, ENGINE_LEASE), **settings}),
             config=config,
-            kube_transport=KubeTransport(self.cluster),
+            kube_transport=KubeTransport(kube or self.cluster),
             make_transport=lambda: AzureTransport(self.azure_app),
             clock=LoopClock(),
         )

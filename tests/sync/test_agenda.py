@@ -71,7 +71,8 @@ async def test_a_key_that_is_worked_on_comes_back_with_the_time_it_was_asked_for
     await asyncio.sleep(4)
     agenda.done(turn.key)
 
-    again = await agenda.take()
+    async with asyncio.timeout(60):
+        again = await agenda.take()
 
     assert (turn.asked_at, again.asked_at) == (0.0, 3.0)
 

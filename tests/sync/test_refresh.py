@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keystead.sync.objects import ExternalSecret, external_secret, go_duration
-from keystead.sync.refresh import beyond_us, current_version, due_at, is_intact, should_refresh, still_stands
+from keystead.sync.refresh import beyond_us, current_version, due_at, is_intact, should_refresh
 from keystead.sync.snapshot import SecretBytes, SecretShape
 
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
@@ -47,6 +47,15 @@ def test_a_refresh_comes_at_most_a_tenth_early_and_never_late() -> None:
     assert min(waits) >= HOUR / 2 - HOUR / 10
     assert max(waits) <= HOUR / 2
     assert len(set(waits)) > 30
+
+
+@pytest.mark.parametrize(
+    ("interval", "minutes", "due"), [("5m", 4, False), ("5m", 6, True), ("24h", 120, False), ("24h", 1450, True)]
+)
+def test_an_external_secret_has_an_interval_of_its_own(interval: str, minutes: int, *, due: bool) -> None:
+    es = make({"refreshInterval": interval}, ago=datetime.timedelta(minutes=minutes))
+
+    assert should_refresh(es, NOW) is due
 
 
 def test_those_of_one_store_are_due_together() -> None:
@@ -93,23 +102,15 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         go_duration(text)
 
 
-def test_a_changed_or_deleted_secret_does_not_stand() -> None:
-    es = make(ago=datetime.timedelta())
+def test_a_changed_secret_is_not_intact() -> None:
     data = {"foo": SecretBytes(b"value1"), "bar": SecretBytes(b"value2")}
     marks = {"reconcile.external-secrets.io/data-hash": "1bed8bcbcb4547ffe19a19cd47d9078e84aa6598266d86b99f992d64"}
     label = {"reconcile.external-secrets.io/managed": "true"}
     intact = SecretShape("t1", "es", labels=label, annotations=marks, data=data)
 
     assert is_intact(intact)
-    assert still_stands(es, intact)
-    assert not still_stands(es, None)
-    assert not still_stands(es, SecretShape("t1", "es", labels=label, annotations=marks, data={}))
-    assert not still_stands(es, SecretShape("t1", "es", annotations=marks, data=data))
-
-
-@pytest.mark.parametrize("policy", ["Orphan", "None"])
-def test_some_policies_do_not_look_after_the_secret(policy: str) -> None:
-    assert still_stands(make({"target": {"creationPolicy": policy}}), None)
+    assert not is_intact(SecretShape("t1", "es", labels=label, annotations=marks, data={}))
+    assert not is_intact(SecretShape("t1", "es", annotations=marks, data=data))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Exchanger(Protocol):
     """Entra and Key Vault, for verification; every call opens a fresh connection."""
 
     async def exchange(self, *, tenant_id: str, client_id: str, assertion: Secret, scope: str) -> Secret:
-        """An access token. Refused or Retryable with ``code`` AADSTSnnn."""
+        """An access token. Refused with ``code`` AADSTSnnn; Retryable, without one, when nothing was decided."""
 
     async def look(self, vault: VaultUrl, token: Secret) -> None:
         """List one name on the vault; no value is read."""

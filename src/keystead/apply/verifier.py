@@ -19,6 +19,7 @@ from keystead.model.clock import Clock
 from keystead.model.credentials import EXCHANGE_AUDIENCE
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.ids import VaultUrl
+from keystead.model.reasons import Reason
 from keystead.model.records import Exchange
 from keystead.model.secret import Secret
 from keystead.plan import codes
@@ -106,7 +107,7 @@ class Verifier:
             code = "" if isinstance(error, Retryable) and error.code not in codes.CODES else error.code
             return code or str(error.reason), codes.difference(shown, step.credential) if shown is not None else ""
         except TimeoutError:
-            return "Unreachable", ""
+            return str(Reason.AZURE_UNAVAILABLE), ""
         return "OK", ""
 
     def _now(self) -> datetime.datetime:

@@ -85,7 +85,8 @@ class FreshExchanger:
         code = f"AADSTS{codes[0]}" if isinstance(codes, list) and codes else str(body.get("error") or status)
         if status == _THROTTLED or status >= _SERVER_ERROR:
             after = retry_after(response, self._clock.now())
-            return Retryable(Reason.AZURE_UNAVAILABLE, f"Entra: {status} {code}", code=code, after=after)
+            # No code of its own: nothing was said about the exchange, and what was proven stays proven.
+            return Retryable(Reason.AZURE_UNAVAILABLE, f"Entra: {status} {code}", after=after)
         return Refused(Reason.EXCHANGE_REFUSED, f"Entra: {status} {code}", code=code)
 
     async def _send(self, request: HttpRequest, whom: str) -> tuple[int, dict[str, Any], Any]:

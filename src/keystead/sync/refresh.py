@@ -64,13 +64,6 @@ def sharing_window(es: ExternalSecret) -> datetime.timedelta:
     return min(es.interval * _EARLY, _LONGEST_SHARING)
 
 
-def still_stands(es: ExternalSecret, shape: SecretShape | None) -> bool:
-    """Pure: the Secret is as it was written, or this policy does not look after it between refreshes."""
-    if es.spec.target.creation_policy in ("Orphan", "None"):
-        return True
-    return shape is not None and is_intact(shape)
-
-
 def is_intact(shape: SecretShape) -> bool:
     """Pure: managed, and its data match the hash that was written with them."""
     return shape.labels.get(MANAGED_LABEL) == "true" and shape.annotations.get(DATA_HASH_ANNOTATION) == data_hash(

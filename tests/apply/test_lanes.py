@@ -1,0 +1,232 @@
+"""Lanes on the emulated Azure, with an inventory and no planner: what they do with steps, whoever planned them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from azure_transport import ASGIAzureTransport
+from keystead.apply.board import Board
+from keystead.apply.lanes import Lanes, LaneWiring
+from keystead.apply.pacing import Paces
+from keystead.azure.arm import IdentityClient
+from keystead.azure.clouds import CLOUDS
+from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
+from keystead.model.ids import IdentityId, NamespaceUid
+from keystead.model.reasons import Reason
+from keystead.observe.inventory import Inventory, ListPaces
+from keystead.operator.clock import LoopClock
+from keystead.plan.steps import DeleteCredential, LaneStep, WriteCredential
+from keystead_sandbox.faults import Effect, Fault
+from keystead_sandbox.resources import Identity
+from world import EPOCH, ISSUER, StaticCredential, World
+
+pytestmark = pytest.mark.looptime
+PACES = ListPaces(identity=4.0, subscription=0.2, drift=600.0, retry=15.0)
+
+
+class Scene:
+    """One identity, its lane, and a cluster in which every namespace ``x`` has the UID ``uid-x``."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.identity: Identity = world.identity("one")
+        self.id = IdentityId.parse(self.identity.resource_id)
+        self.asked: list[str] = []
+        self.uids: dict[str, NamespaceUid] = {}
+        self.may_write = True
+        clock, self.board = LoopClock(EPOCH), Board()
+        self.client = IdentityClient(
+            StaticCredential(world),  # type: ignore[arg-type] # as much of a credential as the client uses
+            CLOUDS["AzureCloud"],
+            lambda: ASGIAzureTransport(world.azure_app),
+            clock,
+        )
+        self.inventory = Inventory(self.client, clock, self.asked.append, PACES)
+        wiring = LaneWiring(
+            credentials=self.client,
+            clock=clock,
+            board=self.board,
+            live_uid=self._live_uid,
+            gate=lambda _seconds: self.may_write,
+            requeue=self.asked.append,
+            corrected=self.inventory.corrected,
+            doubted=self.inventory.doubted,
+            known=self.inventory.known,
+        )
+        self.lanes = Lanes(wiring, Paces())
+
+    async def _live_uid(self, namespace: str) -> NamespaceUid | None:
+        return self.uids.get(namespace, NamespaceUid(f"uid-{namespace}"))
+
+    async def listed(self) -> None:
+        """Until the inventory knows what the identity holds now."""
+        began = self.world.clock.now()
+        await self.world.pass_time(0.25)
+        self.inventory.doubted(self.id, Reason.AZURE_UNAVAILABLE)
+
+        def is_known() -> bool:
+            state = self.inventory.states([self.id], "team")[self.id]
+            return state.listed_at is not None and (state.listed_at - EPOCH).total_seconds() > began
+
+        await self.world.until(is_known, seconds=30)
+
+    async def ended(self) -> None:
+        await self.world.until(lambda: self.lanes.idle, seconds=300)
+
+    def held(self) -> dict[str, str]:
+        return {name: each.subject for name, each in self.identity.credentials.items()}
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [(each.method, each.path.rpartition("/")[2]) for each in self.world.azure_writes()]
+
+
+@asynccontextmanager
+async def _scene() -> AsyncIterator[Scene]:
+    async with World() as world:
+        scene = Scene(world)
+        await scene.listed()
+        try:
+            yield scene
+        finally:
+            await scene.lanes.stop()
+            await scene.inventory.stop()
+            await scene.client.close()
+
+
+def _credential(name: str, subject: str = "") -> Credential:
+    return Credential(f"ks-{name}", ISSUER, subject or f"system:serviceaccount:{name}:keystead", EXCHANGE_AUDIENCE)
+
+
+def _write(scene: Scene, name: str) -> WriteCredential:
+    return WriteCredential(f"{name}/team", f"ks-{name}", scene.id, _credential(name), name, NamespaceUid(f"uid-{name}"))
+
+
+def _delete(scene: Scene, name: str) -> DeleteCredential:
+    return DeleteCredential(f"ks-{name}", f"ks-{name}", scene.id, _credential(name))
+
+
+def _submit(scene: Scene, *steps: LaneStep) -> None:
+    scene.lanes.submit("team", steps)
+
+
+def _azure_holds(scene: Scene, name: str, subject: str = "") -> None:
+    made = _credential(name, subject)
+    scene.world.azure.add_credential(scene.identity, made.name, made.issuer, made.subject)
+
+
+async def test_steps_are_carried_out_one_by_one_and_whoever_planned_them_is_told() -> None:
+    async with _scene() as scene:
+        _submit(scene, *(_write(scene, name) for name in ("a", "b", "c")))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-a"), ("PUT", "ks-b"), ("PUT", "ks-c")]
+        assert scene.asked[-3:] == ["team", "team", "team"]
+
+
+async def test_what_is_so_already_costs_no_turn() -> None:
+    async with _scene() as scene:
+        _azure_holds(scene, "a")
+        await scene.listed()
+        _submit(scene, _write(scene, "a"), _delete(scene, "gone"), _write(scene, "b"))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-b")]
+
+
+async def test_what_goes_by_the_name_and_trusts_another_is_neither_written_over_nor_deleted() -> None:
+    async with _scene() as scene:
+        for name in ("a", "b"):
+            _azure_holds(scene, name, f"theirs-{name}")
+        await scene.listed()
+        _submit(scene, _write(scene, "a"), _delete(scene, "b"))
+        await scene.ended()
+
+        assert scene.writes() == []
+        assert scene.held() == {"ks-a": "theirs-a", "ks-b": "theirs-b"}
+
+
+async def test_what_a_grant_wants_no_more_leaves_the_line() -> None:
+    async with _scene() as scene:
+        scene.lanes.submit("other", [_write(scene, "z")])
+        _submit(scene, _write(scene, "a"), _write(scene, "b"), _write(scene, "c"))
+        await scene.world.pass_time(1)
+        _submit(scene, _write(scene, "c"))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-z"), ("PUT", "ks-c")]
+
+
+async def test_a_delete_overtakes_the_writes_that_wait() -> None:
+    async with _scene() as scene:
+        _azure_holds(scene, "old")
+        await scene.listed()
+        _submit(scene, _write(scene, "a"), _write(scene, "b"))
+        await scene.world.pass_time(3.5)  # the second write looks at its namespace by now
+        _submit(scene, _write(scene, "b"), _delete(scene, "old"))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-a"), ("DELETE", "ks-old"), ("PUT", "ks-b")]
+
+
+@pytest.mark.parametrize("uid", [None, "uid-of-another"], ids=["gone", "made anew"])
+async def test_a_write_is_for_the_namespace_of_its_uid_alone(uid: str | None) -> None:
+    async with _scene() as scene:
+        scene.uids["a"] = NamespaceUid(uid) if uid is not None else None  # type: ignore[assignment] # absent
+        _submit(scene, _write(scene, "a"), _write(scene, "b"))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-b")]
+
+
+async def test_nothing_is_written_while_the_lease_would_not_outlast_it() -> None:
+    async with _scene() as scene:
+        scene.may_write = False
+        _submit(scene, _write(scene, "a"))
+        await scene.world.pass_time(30)
+        before = scene.writes()
+        scene.may_write = True
+        await scene.ended()
+
+        assert before == []
+        assert scene.writes() == [("PUT", "ks-a")]
+
+
+async def test_a_delete_on_an_identity_that_vanished_is_done() -> None:
+    async with _scene() as scene:
+        _azure_holds(scene, "a")
+        await scene.listed()
+        scene.world.azure.remove_identity(scene.identity)
+        _submit(scene, _delete(scene, "a"))
+        await scene.ended()
+
+        assert scene.board.failures == {}
+        state = scene.inventory.known(scene.id)
+        assert state is not None
+        assert state.credentials == ()
+
+
+async def test_a_lost_answer_leads_to_a_look_and_not_to_a_second_write() -> None:
+    async with _scene() as scene:
+        scene.world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.LOST_ANSWER, times=1))
+        _submit(scene, _write(scene, "a"))
+        await scene.ended()
+
+        assert scene.writes() == [("PUT", "ks-a")]
+        assert list(scene.held()) == ["ks-a"]
+
+
+async def test_stopping_waits_for_the_write_that_is_under_way_and_begins_no_other() -> None:
+    async with _scene() as scene:
+        _submit(scene, _write(scene, "a"), _write(scene, "b"))
+        await scene.world.pass_time(0.5)
+        await asyncio.wait_for(scene.lanes.stop(), 30)
+
+        assert list(scene.held()) == ["ks-a"]
+        assert _names(scene.inventory.known(scene.id)) == ["ks-a"]
+
+
+def _names(state: object) -> list[str]:
+    credentials: Iterable[Credential] = getattr(state, "credentials", ())
+    return [each.name for each in credentials]
