@@ -45,6 +45,11 @@ OPERATOR_NAME = f"system:serviceaccount:{NAMESPACE}:{OPERATOR}"
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
+def subject(namespace: str, account: str = "keystead") -> str:
+    """The account as tokens name it."""
+    return f"system:serviceaccount:{namespace}:{account}"
+
+
 class Killed(BaseException):
     """The process ends here."""
 
@@ -288,6 +293,12 @@ class World:
             {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultApproval", "metadata": {"name": name}, "spec": spec}
         )
 
+    def adopt(self, word: str | None, *, grant: str = "team") -> None:
+        """An admin's word on adoption, beside whoever owns the grant; ``None`` takes it back."""
+        metadata = {"name": grant, **({"annotations": {"keystead.dev/adopt": word}} if word is not None else {})}
+        item = {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultGrant", "metadata": metadata}
+        self.put(item, manager="admin")
+
     # Operators ---------------------------------------------------------------------------------------------------
 
     def make(self, *, trap: Trap | None = None, instance: str = "") -> Operator:
@@ -449,4 +460,4 @@ def _config(user: str) -> SingleConfig:
     return config
 
 
-__all__ = ["AUDIENCE", "EPOCH", "OPERATOR_NAME", "VAULT", "AsyncIterator", "Iterator", "Trap", "World"]
+__all__ = ["AUDIENCE", "EPOCH", "OPERATOR_NAME", "VAULT", "AsyncIterator", "Iterator", "Trap", "World", "subject"]
