@@ -146,7 +146,7 @@ async def test_after_any_drift_a_deleted_namespace_leaves_only_what_is_others(
     async with World(drift_interval=30.0) as world:
         identity = await _working(world, whose)
         how(world, identity)
-        theirs = {each.name for each in world.azure.identities.values() for each in each.credentials.values()}
+        theirs = {each.name for one in world.azure.identities.values() for each in one.credentials.values()}
         theirs -= {"tf-shop"} if how is foreign else set()
         theirs = {name for name in theirs if not (name.startswith("ks-") and how is foreign)}
         await world.pass_time(100)
@@ -154,5 +154,5 @@ async def test_after_any_drift_a_deleted_namespace_leaves_only_what_is_others(
         await world.until(lambda: world.objects("federations") == [])
         await world.pass_time(60)
 
-        left = {each.name for each in world.azure.identities.values() for each in each.credentials.values()}
+        left = {each.name for one in world.azure.identities.values() for each in one.credentials.values()}
         assert left == theirs

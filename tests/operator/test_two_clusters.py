@@ -8,13 +8,12 @@ import msgspec
 import pytest
 from joserfc.jwk import RSAKey
 
-from keystead.kube.permissions import NAMESPACE
+import acting
 from keystead.kube.rbac import manifests
 from keystead_sandbox.azure import AzureApp
 from keystead_sandbox.kube.app import Cluster
-from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import Identity
-from world import ISSUER, OPERATOR_NAME, World, custom_resources, subject
+from world import ISSUER, World, custom_resources, subject
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 OTHER = "https://kubernetes-b.sandbox"
@@ -30,8 +29,9 @@ class First(World):
         self.azure_app = AzureApp(self.azure, self._serve)
 
     def _make_cluster(self) -> None:
-        self.cluster = _cluster(self, "a", self.issuer)
-        for item in (*custom_resources(), *manifests()):
+        self.users = {"operator": acting.operator()}
+        self.cluster = _cluster(self, "a")
+        for item in (*custom_resources(), *manifests(), *acting.bindings()):
             self.put(item)
 
     async def _serve(self, url: str) -> tuple[int, bytes]:
@@ -54,16 +54,15 @@ class Second(World):
         first.tokens.setdefault(issuer, self.cluster.tokens)
 
     def _make_cluster(self) -> None:
-        self.cluster = _cluster(self, "b", self.issuer)
-        for item in (*custom_resources(), *manifests()):
+        self.users = {"operator": acting.operator()}
+        self.cluster = _cluster(self, "b")
+        for item in (*custom_resources(), *manifests(), *acting.bindings()):
             self.put(item)
 
 
-def _cluster(world: World, seed: str, issuer: str) -> Cluster:
+def _cluster(world: World, seed: str) -> Cluster:
     """With one key for all: under one issuer, Entra accepts the tokens of both."""
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
-    users = {"operator": User(OPERATOR_NAME, groups)}
-    return Cluster(world.clock, world.journal, issuer=issuer, users=users, seed=seed, key=_KEY)
+    return Cluster(world.clock, world.journal, issuer=world.issuer, users=world.users, seed=seed, key=_KEY)
 
 
 @contextlib.asynccontextmanager

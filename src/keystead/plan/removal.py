@@ -114,7 +114,7 @@ class Removals:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
         state = self._snapshot.identities.get(federation.identity)
         gone = state is not None and state.problem is Reason.IDENTITY_NOT_FOUND
-        if gone or not is_ours(federation.name, self._snapshot.cluster):
+        if gone:
             yield forget
             return
         left = self._left_behind(federation)
@@ -137,10 +137,13 @@ class Removals:
                 yield forget  # somebody else's by now: nothing of ours is left to revoke
 
     def _left_behind(self, federation: Federation) -> LeftBehind | None:
+        place = (federation.identity, federation.credential)
+        if not is_ours(federation.name, self._snapshot.cluster):
+            return LeftBehind(*place, "recorded by another cluster's operator, which may live")
         if federation.abandoned and federation.abandoned_by:
-            return LeftBehind(federation.identity, federation.credential, federation.abandoned, federation.abandoned_by)
+            return LeftBehind(*place, federation.abandoned, federation.abandoned_by)
         if self._retain:
-            return LeftBehind(federation.identity, federation.credential, "spec.revocation: Retain")
+            return LeftBehind(*place, "spec.revocation: Retain")
         return None
 
     def _doubtful(self, federation: Federation, listed_at: datetime.datetime | None) -> bool:
