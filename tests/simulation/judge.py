@@ -28,13 +28,14 @@ class Judge:
         stage = self.stage
         passed, self._last = stage.now - self._last, stage.now
         present = set()
+        self._prune()
         forbidden = [
             (place, identity, held.name, no)
             for identity in stage.azure.identities.values()
             for place in stage.places
             for held in identity.credentials.values()
-            if oracle.ours(place, held) and (no := oracle.forbids(stage, place, identity, held)) is not None
-            if not oracle.exempt(place, held)
+            if oracle.kept(place, identity, held) and (no := oracle.forbids(stage, place, identity, held)) is not None
+            if not oracle.exempt(place, identity, held)
         ]
         for identity in stage.azure.identities.values():
             if len(identity.credentials) > _LIMIT:
@@ -42,7 +43,7 @@ class Judge:
         for place, identity, name, no in forbidden:
             key = (identity.resource_id, name)
             present.add(key)
-            if stage.now > place.calm_from and not self._held_back(place, name, no):
+            if stage.now > place.calm_from and not self._held_back(place, identity, name, no):
                 self._calm[key] += passed
             if self._calm[key] > _BOUND + stage.setup.drift * 2 * (no.reason == "no ledger entry") + _TURN * len(
                 forbidden
@@ -51,8 +52,17 @@ class Judge:
         for key in self._calm.keys() - present:
             del self._calm[key]
 
-    def _held_back(self, place: Place, name: str, no: oracle.No) -> bool:
-        entry = place.object("federations", name)
+    def _prune(self) -> None:
+        """What was taken over and is gone, or says otherwise, is others' business again."""
+        for place in self.stage.places:
+            for (lane, name), trust in list(place.adopted.items()):
+                identity = self.stage.azure.identity(lane)
+                held = identity.credentials.get(name) if identity is not None else None
+                if held is None or (held.issuer, held.subject) != trust:
+                    del place.adopted[lane, name]
+
+    def _held_back(self, place: Place, identity: Identity, name: str, no: oracle.No) -> bool:
+        entry = oracle.entry_of(place, identity, name)
         return no.edit and entry is not None and oracle.braked(self.stage, place, entry["spec"]["grantName"])
 
     # At rest -----------------------------------------------------------------------------------------------------
@@ -69,10 +79,10 @@ class Judge:
         found = []
         for identity in stage.azure.identities.values():
             for held in identity.credentials.values():
-                if not oracle.ours(place, held) or oracle.exempt(place, held):
+                if not oracle.kept(place, identity, held) or oracle.exempt(place, identity, held):
                     continue
                 no = oracle.forbids(stage, place, identity, held)
-                if no is not None and not self._held_back(place, held.name, no):
+                if no is not None and not self._held_back(place, identity, held.name, no):
                     found.append(f"leak: {held.name} stands on {identity.name} although {no.reason}")
         found += [
             f"ledger: {entry['metadata']['name']} is still being deleted"
@@ -153,27 +163,34 @@ class Judge:
             if identity is None:
                 may |= {"IdentityNotFound"}
                 continue
-            held = identity.credentials.get(entry["metadata"]["name"])
             given = entry["spec"]["credential"]
-            if held is not None and (held.issuer, held.subject) != (given["issuer"], given["subject"]):
+            held = identity.credentials.get(given["name"].lower())
+            if (
+                held is not None
+                and not entry["spec"].get("adopted")
+                and (held.issuer, held.subject) != (given["issuer"], given["subject"])
+            ):
                 may |= {"TupleTaken"}
             if held is None and len(identity.credentials) >= _LIMIT:
                 may |= {"PoolExhausted", "IdentityFull"}
-        for identity in [*pool, *self.stage.azure.identities.values()]:
-            theirs = identity.credentials.values() if identity is not None else ()
-            if any(
-                (each.issuer, each.subject) == (place.issuer, subject)
-                and place.object("federations", each.name) is None
-                for each in theirs
-            ):
-                may |= {"TupleTaken"}
+        account = subject.rsplit(":", maxsplit=1)[-1]
+        said = oracle.says_adopt(grant, namespace, account)
+        theirs = [
+            identity
+            for identity in self.stage.azure.identities.values()
+            for each in identity.credentials.values()
+            if (each.issuer, each.subject) == (place.issuer, subject)
+            and oracle.entry_of(place, identity, each.name) is None
+        ]
+        if theirs and not (said and len(theirs) == 1 and any(each is theirs[0] for each in pool)):
+            may |= {"TupleTaken"}
         if not self._free(grant, pool):
             may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
         store = place.object("secretstores", "azure-store", namespace)
         holder = place.object("serviceaccounts", "keystead", namespace)
         if store is not None and not _managed(store):
             may |= {"StoreConflict"}
-        if holder is not None and "by-hand" in (holder["metadata"].get("annotations") or {}):
+        if holder is not None and not said and "by-hand" in (holder["metadata"].get("annotations") or {}):
             may |= {"ServiceAccountConflict"}
         return {*may, "Ready"}
 
@@ -185,6 +202,9 @@ class Judge:
                 ids = [place.id for place in self.stage.places]
                 held = identity.credentials.values()
                 ours = sum(1 for each in held if any(each.name.startswith(f"ks-{one}-") for one in ids))
+                ours += sum(
+                    1 for each in held if (*oracle.key_of(identity, each.name),) in self.stage.places[0].adopted
+                )
                 foreign = max(len(held) - ours, reserved[identity.resource_id.lower()])
                 # A second cluster's credentials are foreign to the first, so less may be left than this.
                 free += max(0, _LIMIT - ours - foreign) if len(ids) == 1 else 0

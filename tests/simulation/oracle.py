@@ -33,9 +33,38 @@ def ours(place: Place, held: Credential) -> bool:
     return held.name.startswith(f"ks-{place.id}-") and held.issuer == place.issuer
 
 
-def name_of(place: Place, uid: str, namespace: str, account: str, identity: Identity) -> str:
-    """The digest that ends a credential's name."""
-    parts = "\n".join((place.id, uid, namespace, account, identity.resource_id.lower()))
+def key_of(identity: Identity, name: str) -> tuple[str, str]:
+    """Where a credential is, as Azure tells two apart."""
+    return identity.resource_id.lower(), name.lower()
+
+
+def kept(place: Place, identity: Identity, held: Credential) -> bool:
+    """Ours by its name, or taken over, and as it was then."""
+    return ours(place, held) or place.adopted.get(key_of(identity, held.name)) == (held.issuer, held.subject)
+
+
+def entry_of(place: Place, identity: Identity, name: str) -> Object | None:
+    """The ledger entry that records the credential of this name on this identity."""
+    wanted = key_of(identity, name)
+    for entry in place.objects("federations"):
+        spec = entry["spec"]
+        if (spec["identityResourceId"].lower(), spec["credential"]["name"].lower()) == wanted:
+            return entry
+    return None
+
+
+def says_adopt(grant: Object | None, namespace: str, account: str) -> bool:
+    """Whether the grant carries an admin's word on this account."""
+    notes = (grant or {"metadata": {}})["metadata"].get("annotations") or {}
+    word = {each.strip() for each in notes.get("keystead.dev/adopt", "").split(",")}
+    return bool({"*", namespace, f"{namespace}/{account}"} & word)
+
+
+def name_of(place: Place, uid: str, namespace: str, account: str, identity: Identity, held_as: str = "") -> str:
+    """The digest that ends a ledger entry's name."""
+    parts = "\n".join(
+        (place.id, uid, namespace, account, identity.resource_id.lower(), *([held_as] if held_as else []))
+    )
     return base64.b32encode(hashlib.sha256(parts.encode()).digest()).decode().lower()[:26]
 
 
@@ -118,7 +147,7 @@ def account_of(grant: Object, claim: Object) -> str:
 
 def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) -> No | None:
     """Why a credential of ours must go; ``None`` when it may stand."""
-    entry = place.object("federations", held.name)
+    entry = entry_of(place, identity, held.name)
     if entry is None:
         return No("no ledger entry")
     spec = entry["spec"]
@@ -128,8 +157,9 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
     if namespace is None or namespace["metadata"].get("deletionTimestamp"):
         return No("its namespace is gone or going")
     uid = namespace["metadata"]["uid"]
-    digest = name_of(place, uid, spec["namespace"], spec["serviceAccountName"], identity)
-    if uid != spec["namespaceUID"] or not held.name.endswith(digest):
+    held_as = held.name.lower() if spec.get("adopted") else ""
+    digest = name_of(place, uid, spec["namespace"], spec["serviceAccountName"], identity, held_as)
+    if uid != spec["namespaceUID"] or not entry["metadata"]["name"].endswith(digest):
         return No("its namespace is another one by now")
     grant = place.object("vaultgrants", spec["grantName"])
     if grant is None or grant["metadata"].get("deletionTimestamp"):
@@ -176,9 +206,9 @@ def _of_entry(stage: Stage, place: Place, entry: Object) -> No | None:
     return forbids(stage, place, identity, held)
 
 
-def exempt(place: Place, held: Credential) -> bool:
+def exempt(place: Place, identity: Identity, held: Credential) -> bool:
     """Grants that retain or only observe leave credentials on purpose."""
-    entry = place.object("federations", held.name)
+    entry = entry_of(place, identity, held.name)
     names = [entry["spec"]["grantName"]] if entry is not None else list(place.specs)
     return (
         any(

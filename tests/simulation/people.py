@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keystead.kube.permissions import LEASE, NAMESPACE
-from keystead_sandbox.resources import Identity
+from keystead_sandbox.resources import Credential, Identity
 from simulation import oracle
 from simulation.stage import VAULTS, Object, Place, Stage
 
@@ -140,6 +140,16 @@ def confirm(stage: Stage, place: Place, event: "Event") -> None:
         _put_grant(stage, place, event.on, notes)
 
 
+def say_adopt(stage: Stage, place: Place, event: "Event") -> None:
+    """An admin's word on what may be taken over, or none any more; beside whoever owns the grant's spec."""
+    metadata: Object = {"name": event.on}
+    if event.given["word"]:
+        metadata["annotations"] = {"keystead.dev/adopt": event.given["word"]}
+    if place.object("vaultgrants", event.on) is not None:
+        stage.touch(place)
+        stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata}, manager="admin")
+
+
 def decide(stage: Stage, place: Place, event: "Event") -> None:
     """A reviewer's word about a namespace's claim."""
     namespace, grant = place.object("namespaces", event.on), place.object("vaultgrants", event.given["grant"])
@@ -210,6 +220,38 @@ def delete_foreign(stage: Stage, place: Place, event: "Event") -> None:
     theirs = sorted(each.name for each in identity.credentials.values() if not each.name.startswith("ks-"))
     if theirs:
         _ask(stage, identity, "DELETE", theirs[event.given["nth"] % len(theirs)], None)
+
+
+def change_foreign(stage: Stage, place: Place, event: "Event") -> None:
+    """The same name for something else."""
+    found = _made_by_hand(stage, place, event)
+    if found is not None:
+        trust = {"issuer": "https://changed", "subject": found.name, "audiences": ["api://AzureADTokenExchange"]}
+        _ask(stage, stage.identities[event.on], "PUT", found.name, {"properties": trust})
+
+
+def rename_foreign(stage: Stage, place: Place, event: "Event") -> None:
+    """The same trust under another name: names cannot change in Azure, so one goes and another comes."""
+    found, identity = _made_by_hand(stage, place, event), stage.identities[event.on]
+    if found is None:
+        return
+    trust = {"issuer": found.issuer, "subject": found.subject, "audiences": [found.audience]}
+
+    async def rename() -> None:
+        _mark(stage, identity)
+        await stage.ask_azure("DELETE", _path(identity, found.name))
+        await stage.ask_azure("PUT", _path(identity, f"{found.name}-x"), {"properties": trust})
+        _mark(stage, identity)
+
+    stage.remember(rename())
+
+
+def _made_by_hand(stage: Stage, place: Place, event: "Event") -> Credential | None:
+    """One that trusts an account of the cluster."""
+    held = stage.identities[event.on].credentials.values()
+    mine = [each for each in held if each.issuer == place.issuer and not each.name.startswith("ks-")]
+    found = sorted(mine, key=lambda each: each.name)
+    return found[event.given["nth"] % len(found)] if found else None
 
 
 def delete_ours(stage: Stage, place: Place, event: "Event") -> None:

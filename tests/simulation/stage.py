@@ -84,6 +84,8 @@ class Place:
     """When people last changed a namespace or what is in it; empty is anything of the cluster."""
     calm_from: float = 0.0
     deleted_claims: set[str] = field(default_factory=set)
+    adopted: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """By identity and name, both in lower case: issuer and subject of what the operator took over and has not given up."""
 
     @property
     def letter(self) -> str:

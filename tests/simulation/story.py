@@ -10,6 +10,7 @@ from typing import Any
 from simulation import people, weather
 from simulation.stage import VAULTS, Member, Setup
 
+_ADOPTING = 0.35  # of the stories
 LENGTH = 260.0  # seconds in which things happen; then the world has time to settle
 _LABELS: tuple[dict[str, str], ...] = ({"team": "g0"}, {"team": "g1"}, {"team": "none"}, {"env": "prod", "team": "g0"})
 _PROJECT = "c-m1:p-web"
@@ -56,12 +57,15 @@ DEEDS: dict[str, people.Deed] = {
         people.write_grant,
         people.delete_grant,
         people.confirm,
+        people.say_adopt,
         people.decide,
         people.withdraw,
         people.delete_entry,
         people.delete_lease,
         people.write_foreign,
         people.delete_foreign,
+        people.change_foreign,
+        people.rename_foreign,
         people.delete_ours,
         people.change_ours,
         people.delete_identity,
@@ -164,7 +168,7 @@ class _Author:
             ),
             lag=chance.choice((0.0, 0.0, 0.05, 1.0)),
         )
-        events = [*self._beginning(), *self._middle()]
+        events = [*self._beginning(), *self._middle(), *self._adoption()]
         return Story(setup, tuple(sorted(events, key=lambda each: each.at)))
 
     def _beginning(self) -> list[Event]:
@@ -218,6 +222,29 @@ class _Author:
             table = _WEATHER if chance.random() < mood else _PEOPLE
             deed = chance.choices(list(table), weights=list(table.values()))[0]
             events.append(self._draw(deed, at, place))
+        return events
+
+    def _adoption(self) -> list[Event]:
+        """Some come where others have been before: credentials by hand, and admins who say what may be taken over."""
+        # By a chance of its own: whoever leaves adoption out leaves the rest as it was.
+        chance, events = random.Random(f"adoption/{self.seed}"), list[Event]()  # noqa: S311 - a seed makes it repeat
+        if chance.random() > _ADOPTING:
+            return []
+        for name in self.names:
+            if chance.random() < 0.6:
+                identity, place = chance.choice(self.members).name, chance.randrange(self.clusters)
+                given = {"name": f"by-hand-{name}", "takes": name}
+                at = chance.choice((0.0, 0.0, round(chance.uniform(1.0, LENGTH), 2)))
+                events.append(Event(at, "write_foreign", identity, place, given=given))
+        for _ in range(chance.choice((1, 2, 4))):
+            some = ",".join(chance.sample(self.names, 1)) + "/keystead"
+            word = chance.choice(("*", "*", some, ",".join(self.names[:3]), "NO SUCH, *", ""))
+            at, place = round(chance.uniform(1.0, LENGTH), 2), chance.randrange(self.clusters)
+            events.append(Event(at, "say_adopt", chance.choice(self.grants), place, given={"word": word}))
+        for _ in range(chance.choice((0, 1, 3))):
+            identity, at = chance.choice(self.members).name, round(chance.uniform(30.0, LENGTH), 2)
+            deed = chance.choice(("delete_foreign", "change_foreign", "rename_foreign"))
+            events.append(Event(at, deed, identity, 0, given={"nth": chance.randrange(10)}))
         return events
 
     def _draw(self, deed: str, at: float, place: int) -> Event:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from keystead_sandbox.resources import Credential, Identity
+from keystead_sandbox.resources import AUDIENCE, Credential, Identity
 from simulation import oracle
 from simulation.replica import Replica
 from simulation.stage import Place, Stage
@@ -23,6 +23,7 @@ _CREDENTIAL = re.compile(r"(.+/userAssignedIdentities/[^/]+)/federatedIdentityCr
 _LIST = re.compile(r"(.+/userAssignedIdentities/[^/]+)/federatedIdentityCredentials/?$", re.IGNORECASE)
 _GRAIN = 1e-3
 _LOOK = 6.0  # seconds: from a live read of the namespace to the arrival of the write, latencies included
+_LOOK_FIRST = 8.0  # seconds from the look at an adopted credential to the arrival of its delete, latencies included
 _STALE = 40.0  # seconds: what an operator may not know yet of what people did
 _DEADLINE = 8.0  # seconds that a lease must outlast a write's start
 _PACES = {"identity": 4.0, "subscription": 0.5, "tenant": 0.1}
@@ -103,6 +104,8 @@ class Watchman:
                 self._written.setdefault(found[2], now)
             elif asked.method == "DELETE" and status == 200:
                 self._written.pop(found[2], None)
+                if place.adopted.pop((found[1].lower(), found[2].lower()), None):
+                    self.stage.counts["adopted and revoked"] += 1
         if "/oauth2/" in asked.path:
             self._learn_exchange(place, asked, status)
 
@@ -186,13 +189,17 @@ class Watchman:
         held = identity.credentials.get(name.lower())
         if held is None:
             return
-        entry = place.object("federations", name)
+        entry = oracle.entry_of(place, identity, name)
         wanted = entry["spec"]["credential"] if entry is not None else None
-        mine = oracle.ours(place, held)
+        mine = oracle.kept(place, identity, held)
         if wanted is not None:
             mine = (wanted["issuer"], wanted["subject"]) == (held.issuer, held.subject)
         if not mine:
             self._check_foreign(place, identity, name, None, "deleted")
+        if oracle.key_of(identity, name) in place.adopted:
+            looked = self._listed.get((place.number, identity.resource_id.lower()), float("-inf"))
+            if self.stage.now - looked > _LOOK_FIRST:
+                self.fail(place, "look first", f"{name} is others' too, and is deleted without a look at it")
         no = oracle.forbids(self.stage, place, identity, held)
         if no is None and entry is not None and self._settled(place) and not self._drains(place, entry, identity):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
@@ -205,7 +212,7 @@ class Watchman:
 
     def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:
         """With the namespace alive the annotation goes before the credential."""
-        parts, entry = subject.split(":"), place.object("federations", name)
+        parts, entry = subject.split(":"), oracle.entry_of(place, identity, name)
         if len(parts) != 4 or entry is None:
             return
         namespace, account = parts[2:]
@@ -255,8 +262,37 @@ class Watchman:
             client = (metadata.get("annotations") or {}).get(CLIENT)
             if client:
                 self._check_proof(place, parts[3], parts[5], client)
+        if asked.method == "POST" and parts[-1] == "federations" and body["spec"].get("adopted"):
+            self._check_adoption(place, body["spec"])
+        if asked.query.get("force") == "true" and parts[-2] in ("serviceaccounts", "secretstores"):
+            self.stage.counts["forced"] += 1
+            self._check_force(place, parts[-3], parts[-1])
         if asked.method == "PATCH" and "federations" in parts and metadata.get("finalizers") == []:
             self._check_forgotten(place, parts[-1])
+
+    def _check_adoption(self, place: Place, spec: dict[str, Any]) -> None:
+        """Never without the word, and exactly what stands."""
+        given, identity = spec["credential"], self.stage.azure.identity(spec["identityResourceId"])
+        wanted = (place.issuer, f"system:serviceaccount:{spec['namespace']}:{spec['serviceAccountName']}")
+        if (given["issuer"], given["subject"], given["audience"]) != (*wanted, AUDIENCE):
+            self.fail(place, "adoption", f"{given['name']} is taken over, which trusts something else")
+        grant = place.object("vaultgrants", spec["grantName"])
+        if self._settled(place) and not oracle.says_adopt(grant, spec["namespace"], spec["serviceAccountName"]):
+            self.fail(place, "adoption", f"{given['name']} is taken over, and nobody has said so")
+        if identity is None:
+            return
+        held = identity.credentials.get(given["name"].lower())
+        key = oracle.key_of(identity, given["name"])
+        if held is not None and (held.issuer, held.subject) == wanted:
+            place.adopted[key] = wanted
+            self.stage.counts["adopted"] += 1
+        elif self.stage.foreign_since[identity.name] <= self._listed.get((place.number, key[0]), 0.0):
+            self.fail(place, "adoption", f"{given['name']} is taken over, and does not stand")
+
+    def _check_force(self, place: Place, namespace: str, name: str) -> None:
+        grants = place.objects("vaultgrants")
+        if self._settled(place) and not any(oracle.says_adopt(each, namespace, "keystead") for each in grants):
+            self.fail(place, "force", f"{namespace}/{name} is applied by force, and nobody has said so")
 
     def _check_proof(self, place: Place, namespace: str, account: str, client: str) -> None:
         subject = f"system:serviceaccount:{namespace}:{account}"
@@ -283,7 +319,7 @@ class Watchman:
             return
         spec = entry["spec"]
         identity = self.stage.azure.identity(spec["identityResourceId"])
-        held = identity.credentials.get(name.lower()) if identity is not None else None
+        held = identity.credentials.get(spec["credential"]["name"].lower()) if identity is not None else None
         retained = "retained" in place.specs
         if held is None or identity is None or retained or held.subject != spec["credential"]["subject"]:
             return
