@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -75,12 +75,21 @@ def identity_id(name: str) -> str:
 class Installation:
     """Started by ``with``; everything ends with it."""
 
-    def __init__(self, folder: Path, identities: Iterable[str], *, accounts: str = "keystead") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identities: Iterable[str],
+        *,
+        accounts: str = "keystead",
+        credentials: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """*credentials* stand before anybody comes: by identity, name to subject, under the cluster's issuer."""
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         self.exports: dict[str, str] = {}
         self._identities = tuple(identities)
         self._accounts = accounts
+        self._credentials = credentials
         self._stack = contextlib.ExitStack()
         self._operator: subprocess.Popen[bytes] | None = None
 
@@ -122,7 +131,16 @@ class Installation:
             "subscriptions": [{"id": SUBSCRIPTION, "tenant": TENANT}],
             "resourceGroups": [{"id": GROUP}],
             "applications": [{"clientId": OPERATOR, "secret": "of-the-operator", "tenant": TENANT}],
-            "identities": [{"id": identity_id(each)} for each in self._identities],
+            "identities": [
+                {
+                    "id": identity_id(each),
+                    "credentials": [
+                        {"name": name, "issuer": self.issuer, "subject": subject}
+                        for name, subject in self._credentials.get(each, {}).items()
+                    ],
+                }
+                for each in self._identities
+            ],
             "vaults": [{"id": VAULT}],
             "roleAssignments": [
                 {"principal": OPERATOR, "role": "Managed Identity Contributor", "scope": GROUP},

@@ -231,20 +231,38 @@ class _Author:
         if chance.random() > _ADOPTING:
             return []
         for name in self.names:
-            if chance.random() < 0.6:
+            if chance.random() < 0.7:
                 identity, place = chance.choice(self.members).name, chance.randrange(self.clusters)
                 given = {"name": f"by-hand-{name}", "takes": name}
-                at = chance.choice((0.0, 0.0, round(chance.uniform(1.0, LENGTH), 2)))
+                at = chance.choice((0.0, 0.0, 0.0, round(chance.uniform(1.0, LENGTH), 2)))
                 events.append(Event(at, "write_foreign", identity, place, given=given))
-        for _ in range(chance.choice((1, 2, 4))):
-            some = ",".join(chance.sample(self.names, 1)) + "/keystead"
-            word = chance.choice(("*", "*", some, ",".join(self.names[:3]), "NO SUCH, *", ""))
-            at, place = round(chance.uniform(1.0, LENGTH), 2), chance.randrange(self.clusters)
-            events.append(Event(at, "say_adopt", chance.choice(self.grants), place, given={"word": word}))
+        if chance.random() < 0.7:
+            events += self._migration(chance)
+        for number in range(chance.choice((2, 3, 5))):
+            some = f"{chance.choice(self.names)}/keystead"
+            word = chance.choice(("*", "*", "*", some, ",".join(self.names[:3]), "NO-SUCH-, *", ""))
+            at = round(chance.uniform(1.0, LENGTH if number > 1 else 60.0), 2)
+            place, grant = chance.randrange(self.clusters), chance.choice(self.grants)
+            events.append(Event(at, "say_adopt", grant, place, given={"word": word}))
         for _ in range(chance.choice((0, 1, 3))):
             identity, at = chance.choice(self.members).name, round(chance.uniform(30.0, LENGTH), 2)
             deed = chance.choice(("delete_foreign", "change_foreign", "rename_foreign"))
             events.append(Event(at, deed, identity, 0, given={"nth": chance.randrange(10)}))
+        return events
+
+    def _migration(self, chance: random.Random) -> list[Event]:
+        """A calm beginning: all that others serve is allowed, and an admin says so at once."""
+        events = []
+        for place in range(self.clusters):
+            for grant in self.grants:
+                given = {"approval": "Automatic", "claims": "Automatic"}
+                events.append(Event(0.1, "write_grant", grant, place, given=given))
+                events.append(Event(0.2, "say_adopt", grant, place, given={"word": "*"}))
+            for name in self.names:
+                labels = {"team": chance.choice(self.grants)}
+                events.append(
+                    Event(round(chance.uniform(0.3, 40.0), 2), "make_namespace", name, place, given={"labels": labels})
+                )
         return events
 
     def _draw(self, deed: str, at: float, place: int) -> Event:

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from keystead.cli.abandon import abandon
+from keystead.cli.adopt import adopt
 from keystead.cli.crds import crds
 from keystead.cli.export import export
 from keystead.cli.guards import guards
@@ -37,6 +38,7 @@ app.command(
 )(sandbox)
 app.command()(plan)
 app.add_typer(export, name="export")
+app.command()(adopt)
 app.command()(requests)
 app.command()(approve)
 app.command()(deny)

@@ -11,7 +11,7 @@ Rules:
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential, IdentityState
@@ -119,6 +119,12 @@ class Adoptions:
         if not usable(state):
             return f"identity {identity.name} cannot be used now"
         return ""
+
+
+def extended(text: str, entries: Iterable[str]) -> str:
+    """The word *text*, with *entries* as well; what others have said stays as it is."""
+    said = [each for each in re.split(r"[,\s]+", text) if each]
+    return ",".join(dict.fromkeys([*said, *entries]))
 
 
 def taken_text(grant: str, namespace: str, subject: str, finding: Finding) -> str:

@@ -52,6 +52,8 @@ class Row(NamedTuple):
     identity: IdentityId | None = None
     """Of a credential."""
     differences: tuple[Difference, ...] = ()
+    only_by_name: bool = False
+    """A word that means everything does not reach it."""
 
 
 class Report(NamedTuple):
@@ -64,12 +66,12 @@ class Report(NamedTuple):
     """What of the word makes no sense."""
 
     def entries(self, namespaces: Iterable[str] = ()) -> tuple[str, ...]:
-        """What the word would have to name for all that is possible, or for that in *namespaces*."""
+        """What a word has to name for all that is possible, or, by name, for what is possible in *namespaces*."""
         only = set(namespaces)
         wanted = {
             f"{row.namespace}/{row.account}"
             for row in self.rows
-            if row.state in (State.POSSIBLE, State.SAID) and (not only or row.namespace in only)
+            if row.state is State.POSSIBLE and (row.namespace in only if only else not row.only_by_name)
         }
         return tuple(sorted(wanted))
 
@@ -161,13 +163,15 @@ class _Survey:
         state, reason = self._said(finding, namespace, account)
         if admission is not None and not admission.passed and admission.review is not None:
             reason = f"once the claim is approved: {admission.review.condition.message}"
-        return Row("Credential", namespace, account, held.name, state, reason, identity)
+        return Row(
+            *("Credential", namespace, account, held.name, state, reason, identity), only_by_name=finding.needs_name
+        )
 
     def _said(self, finding: Finding, namespace: str, account: str) -> tuple[State, str]:
         if finding.covered_by(self._adoptions.word, namespace, account):
             return State.SAID, ""
         if finding.needs_name:
-            return State.POSSIBLE, "it bears the name of a Keystead, maybe of a living cluster with the same issuer"
+            return State.POSSIBLE, "it bears a Keystead's name, and may serve another cluster of this issuer"
         return State.POSSIBLE, ""
 
     def _unclaimed(self, identity: IdentityId, held: Credential) -> Row:
