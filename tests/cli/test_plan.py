@@ -373,6 +373,8 @@ async def test_the_table_keeps_within_the_terminal_and_loses_nothing(width: int)
         printed = table(planned, width)
 
         assert max(len(line) for line in printed.splitlines()) <= width
+        texts = printed.partition("  Steps\n")[2].splitlines()
+        assert [line for line in texts if line != line.rstrip()] == []
         squeezed = "".join(printed.split())
         assert f"{name}/team" in squeezed
         assert only(planned).units[0].steps[0].federation.name in squeezed  # type: ignore[union-attr] # a record

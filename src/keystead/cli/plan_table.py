@@ -17,6 +17,7 @@ from keystead.plan.preview import Preview, Unit
 from keystead.plan.steps import Step
 from keystead.plan.wording import say
 
+_NARROWEST = 20  # columns for a text, however narrow the terminal
 _COLUMNS = ("OURS", "ADOPTABLE", "FOREIGN", "RESERVED", "FREE")
 
 
@@ -58,24 +59,27 @@ def _grant(console: Console, grant: Preview) -> None:
     console.print()
 
 
-def _line(console: Console, text: str, indent: int, *, style: str = "") -> None:
-    console.print(Padding(Text(text, style=style, overflow="fold"), (0, 0, 0, indent), expand=False))
+def _line(console: Console, text: str, indent: int, *, mark: str = "", style: str = "") -> None:
+    """Wrapped below where it began, and without blanks at its end: lines are copied, and go through pipes."""
+    begin = " " * indent + mark
+    width = max(_NARROWEST, console.width - len(begin))
+    for part in Text(text).wrap(console, width, overflow="fold"):
+        console.print(f"{begin}{part.plain.rstrip()}", style=style, soft_wrap=True)
+        begin = " " * len(begin)
 
 
-def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[str]]]) -> None:
+def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[tuple[str, str]]]]) -> None:
     for number, (unit, lines) in enumerate(rows):
         if not number:
             _line(console, title, 2, style="cyan")
         _line(console, unit.about, 4)
-        grid = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
-        for line in lines:
-            grid.add_row("-", Text(line, overflow="fold"))
-        console.print(Padding(grid, (0, 0, 0, 6), expand=False))
+        for mark, line in lines:
+            _line(console, line, 6, mark=mark)
 
 
-def _steps(unit: Unit) -> Iterator[str]:
+def _steps(unit: Unit) -> Iterator[tuple[str, str]]:
     for step in unit.steps:
-        yield f"{plain(say(step))}{_when(step)}"
+        yield "- ", f"{plain(say(step))}{_when(step)}"
 
 
 def _when(step: Step) -> str:
@@ -83,14 +87,14 @@ def _when(step: Step) -> str:
     return "" if moment is None else f", from {moment:%H:%M:%S} UTC"
 
 
-def _held(unit: Unit) -> Iterator[str]:
+def _held(unit: Unit) -> Iterator[tuple[str, str]]:
     by_reason: dict[Reason, list[Step]] = {}
     for held in unit.held:
         by_reason.setdefault(held.reason, []).append(held.step)
     for reason, steps in by_reason.items():
         for step in steps:
-            yield plain(say(step))
-        yield f"{reason}: {CATALOGUE[reason].tenant}"
+            yield "- ", plain(say(step))
+        yield "", f"{reason}: {CATALOGUE[reason].tenant}"
 
 
 def _slots(grant: Preview) -> Table | None:
