@@ -276,7 +276,7 @@ async def test_what_may_not_be_read_in_azure_is_never_taken_for_empty() -> None:
 
         (missing,) = planned.missing
         assert "/two: " in missing
-        assert "The role Reader on the identity is enough." in missing
+        assert "The role Reader on it is enough." in missing
         assert as_json(planned.cluster, planned.grants, planned.missing)["complete"] is False
 
 
