@@ -47,16 +47,13 @@ def test_every_claim_works_or_is_worked_on_or_waits_for_a_reason(world: World) -
 
 @_settings
 @given(_worlds)
-def test_the_census_counts_every_credential_once(world: World) -> None:
+def test_every_credential_is_counted_once(world: World) -> None:
     snapshot = world.snapshot()
 
-    census = take_census(snapshot)
-
-    for count in census.counts:
+    for count in preview(snapshot).counts:
         held = snapshot.identities[count.identity].credentials
         assert count.ours + count.left_behind + count.adoptable + count.foreign == len(held)
         assert min(count.ours, count.left_behind, count.adoptable, count.foreign) >= 0
-    assert sum(each.adoptable for each in census.counts) == len(census.adoptable)
 
 
 @_settings
@@ -76,4 +73,4 @@ def test_an_identity_that_was_never_read_is_not_counted_as_empty() -> None:
     unread = replace(world.identities[identity], credentials=(), listed_at=None)
     world.identities[identity] = unread
 
-    assert identity not in [each.identity for each in take_census(world.snapshot()).counts]
+    assert identity not in [each.identity for each in take_census(world.snapshot())]

@@ -13,11 +13,20 @@ from rich.text import Text
 
 from keystead.cli.options import plain
 from keystead.model.reasons import CATALOGUE, Reason
+from keystead.plan.adoption import command
 from keystead.plan.preview import Preview, Unit
 from keystead.plan.steps import Step
+from keystead.plan.takeover import State
 from keystead.plan.wording import say
 
 _NARROWEST = 20  # columns for a text, however narrow the terminal
+_STATES = {
+    State.ADOPTED: "taken over",
+    State.SAID: "is taken over with the next pass",
+    State.POSSIBLE: "can be taken over",
+    State.AS_IT_IS: "stays its owner's, and does no harm",
+    State.IMPOSSIBLE: "cannot be taken over",
+}
 _COLUMNS = ("OURS", "ADOPTABLE", "FOREIGN", "RESERVED", "FREE")
 
 
@@ -50,13 +59,25 @@ def _grant(console: Console, grant: Preview) -> None:
     for waiting in grant.waiting:
         _line(console, waiting.claim, 4)
         _line(console, f"{waiting.reason}: {plain(waiting.message)}", 6)
-    if grant.census.adoptable:
-        _line(console, "Credentials of others that trust what this grant would", 2, style="cyan")
-    for each in grant.census.adoptable:
-        _line(console, f"{each.credential.name} on identity {each.identity.name}", 4)
-        served = f"claim {each.claim}" if each.claim else f"nobody yet: no claim in {each.namespace}"
-        _line(console, f"would serve {served}, ServiceAccount {each.service_account}", 6)
+    _others(console, grant)
     console.print()
+
+
+def _others(console: Console, grant: Preview) -> None:
+    if grant.others:
+        _line(console, "Made by others", 2, style="cyan")
+    for row in grant.others:
+        where = f" on identity {row.identity.name}" if row.identity is not None else f" in {row.namespace}"
+        _line(console, f"{row.kind} {row.name}{where}", 4)
+        told = _STATES[row.state]
+        if row.state is State.POSSIBLE:
+            told += f": {command(grant.grant, row.namespace)}"
+        if row.namespace and row.identity is not None:
+            told = f"for ServiceAccount {row.namespace}/{row.account}, {told}"
+        _line(console, f"{told}; {row.reason}" if row.reason else told, 6)
+        for each in row.differences:
+            _line(console, f"{each.field}: {each.given or 'absent'}", 6, mark="- ")
+            _line(console, f"wanted: {each.wanted or 'absent'}", 6, mark="  ")
 
 
 def _line(console: Console, text: str, indent: int, *, mark: str = "", style: str = "") -> None:
@@ -102,7 +123,7 @@ def _slots(grant: Preview) -> Table | None:
     table.add_column("IDENTITY", overflow="fold")
     for title in _COLUMNS:
         table.add_column(title, justify="right")
-    counts = {count.identity.key: count for count in grant.census.counts}
+    counts = {count.identity.key: count for count in grant.counts}
     for each in grant.identities:
         count = counts.get(each.resource_id.lower())
         numbers: tuple[int, ...] | None = None
