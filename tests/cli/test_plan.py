@@ -233,7 +233,7 @@ async def test_credentials_of_others_are_sorted_into_adoptable_and_foreign() -> 
         assert [each.reason for each in found.waiting] == [Reason.TUPLE_TAKEN]
         printed = " ".join(table(planned, 80).split())
         assert "Credential theirs-0 on identity one" in printed
-        assert "can be taken over: keystead adopt team shop" in printed
+        assert "can be taken over keystead adopt team shop" in printed
         assert "theirs-1 on identity one for ServiceAccount store/keystead, cannot be taken over" in printed
 
 

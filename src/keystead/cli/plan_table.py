@@ -70,11 +70,11 @@ def _others(console: Console, grant: Preview) -> None:
         where = f" on identity {row.identity.name}" if row.identity is not None else f" in {row.namespace}"
         _line(console, f"{row.kind} {row.name}{where}", 4)
         told = _STATES[row.state]
-        if row.state is State.POSSIBLE:
-            told += f": {command(grant.grant, row.namespace)}"
         if row.namespace and row.identity is not None:
             told = f"for ServiceAccount {row.namespace}/{row.account}, {told}"
         _line(console, f"{told}; {row.reason}" if row.reason else told, 6)
+        if row.state is State.POSSIBLE:
+            _line(console, command(grant.grant, row.namespace), 8)  # on a line of its own, to be copied
         for each in row.differences:
             _line(console, f"{each.field}: {each.given or 'absent'}", 6, mark="- ")
             _line(console, f"wanted: {each.wanted or 'absent'}", 6, mark="  ")
