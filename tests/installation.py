@@ -191,6 +191,24 @@ class Installation:
         metadata = {"name": name, "namespace": namespace}
         self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultClaim", "metadata": metadata, "spec": spec})
 
+    def record(self, namespace: str, identity: str, credential: dict[str, str]) -> None:
+        """A ledger entry for somebody else's credential, as adoption writes it."""
+        uid = next(
+            each["metadata"]["uid"] for each in self.objects("Namespace") if each["metadata"]["name"] == namespace
+        )
+        spec = {
+            "grantName": "team",
+            "namespace": namespace,
+            "namespaceUID": uid,
+            "claimName": "team",
+            "serviceAccountName": "keystead",
+            "identityResourceId": identity_id(identity),
+            "credential": credential,
+            "adopted": True,
+        }
+        metadata = {"name": f"adopted-{namespace}"}
+        self.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "Federation", "metadata": metadata, "spec": spec})
+
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         self._http.delete(f"{_FOLDERS[kind].format(namespace=namespace)}/{name}").raise_for_status()
 

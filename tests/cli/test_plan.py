@@ -18,6 +18,7 @@ from keystead.model.reasons import Reason
 from keystead.operator.app import Seams
 from keystead.operator.look import Look
 from keystead.plan.preview import Preview
+from keystead.plan.takeover import State
 from keystead_sandbox.faults import Fault
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import Application, Identity
@@ -224,14 +225,16 @@ async def test_credentials_of_others_are_sorted_into_adoptable_and_foreign() -> 
         planned = await look(world)
         found = only(planned)
 
-        assert [(each.credential.name, each.claim) for each in found.census.adoptable] == [
-            ("theirs-0", "shop/team"),
-            ("theirs-1", ""),
-        ]
-        (count,) = found.census.counts
-        assert (count.ours, count.adoptable, count.foreign) == (0, 2, 5)
+        assert {(row.name, row.namespace) for row in found.others if row.state is State.POSSIBLE} == {
+            ("theirs-0", "shop")
+        }
+        (count,) = found.counts
+        assert (count.ours, count.adoptable, count.foreign) == (0, 1, 6)
         assert [each.reason for each in found.waiting] == [Reason.TUPLE_TAKEN]
-        assert "theirs-0 on identity one" in table(planned, 80)
+        printed = " ".join(table(planned, 80).split())
+        assert "Credential theirs-0 on identity one" in printed
+        assert "can be taken over keystead adopt team shop" in printed
+        assert "theirs-1 on identity one for ServiceAccount store/keystead, cannot be taken over" in printed
 
 
 async def test_a_grant_that_is_not_there_is_named_with_those_that_are() -> None:
@@ -276,7 +279,7 @@ async def test_what_may_not_be_read_in_azure_is_never_taken_for_empty() -> None:
 
         (missing,) = planned.missing
         assert "/two: " in missing
-        assert "The role Reader on the identity is enough." in missing
+        assert "The role Reader on it is enough." in missing
         assert as_json(planned.cluster, planned.grants, planned.missing)["complete"] is False
 
 
@@ -373,6 +376,8 @@ async def test_the_table_keeps_within_the_terminal_and_loses_nothing(width: int)
         printed = table(planned, width)
 
         assert max(len(line) for line in printed.splitlines()) <= width
+        texts = printed.partition("  Steps\n")[2].splitlines()
+        assert [line for line in texts if line != line.rstrip()] == []
         squeezed = "".join(printed.split())
         assert f"{name}/team" in squeezed
         assert only(planned).units[0].steps[0].federation.name in squeezed  # type: ignore[union-attr] # a record

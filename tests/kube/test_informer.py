@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead.kube.informer import Patience
+from keystead.model.errors import KeysteadError, Refused, Retryable
 from kube.scripted import Follower, Scripted, Thing, answer, bookmark, following, stream
 
 pytestmark = pytest.mark.looptime
@@ -474,3 +475,71 @@ async def test_bookmarks_keep_the_version_of_a_quiet_kind_fresh() -> None:
 
         assert server.asked[-1].query["resourceVersion"] == str(server.version)
         assert follower.informer.lists == 1
+
+
+async def test_one_look_reads_everything_and_watches_nothing() -> None:
+    server = _server("a", "b", "c")
+    follower = Follower(server)
+
+    await follower.informer.read()
+
+    assert follower.is_true()
+    assert (server.count(watch=False), server.count(watch=True)) == (2, 0)
+
+
+async def test_one_look_at_pages_that_expire_reads_them_in_one_piece() -> None:
+    server = _server("a", "b", "c", "d", "e")
+
+    def changed_meanwhile(scripted: Scripted, _: Request) -> None:
+        scripted.delete("a")
+        scripted.compact()
+
+    server.script = [lambda *_: None, changed_meanwhile]
+    follower = Follower(server)
+
+    await follower.informer.read()
+
+    assert follower.is_true()
+    assert ["limit" in each.query for each in server.asked] == [True, True, False]
+
+
+async def test_one_look_at_pages_that_always_expire_ends() -> None:
+    server = _server("a")
+    server.always = lambda *_: answer(410, "Expired")
+
+    with pytest.raises(Retryable):
+        await Follower(server).informer.read()
+
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "error"),
+    [
+        (lambda *_: answer(403, "Forbidden"), Refused),
+        (lambda *_: answer(503, "ServiceUnavailable"), Retryable),
+        (lambda *_: Response("<html>"), Retryable),
+        (lambda *_: answer(404, "NotFound"), Refused),
+    ],
+    ids=["not allowed", "an outage", "a proxy's page", "a kind that is not served"],
+)
+async def test_one_look_that_fails_says_so_at_once(
+    misbehaviour: Callable[[Scripted, Request], Response], error: type[KeysteadError]
+) -> None:
+    server = _server("a")
+    server.always = misbehaviour
+
+    with pytest.raises(error):
+        await Follower(server).informer.read()
+
+    assert len(server.asked) == 1
+
+
+async def test_one_look_at_a_kind_that_may_be_absent_sees_none() -> None:
+    server = Scripted(served=False)
+    follower = Follower(server, optional=True)
+
+    await follower.informer.read()
+
+    assert follower.informer.objects == {}
+    assert follower.informer.synced.is_set()

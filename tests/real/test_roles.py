@@ -115,8 +115,16 @@ _CASES: dict[str, dict[str, list[str]]] = {
         ],
     },
     VIEWER: {
-        "may": [f"GET {OURS}/{plural}" for plural in KINDS],
+        "may": [
+            *(f"GET {OURS}/{plural}" for plural in KINDS),
+            "GET /api/v1/namespaces",
+            "GET /api/v1/serviceaccounts?fieldSelector=metadata.name=keystead",
+            f"GET {ESO}/secretstores",
+            "GET /.well-known/openid-configuration",
+        ],
         "may not": [
+            "GET /api/v1/serviceaccounts",
+            f"GET {ESO}/externalsecrets",
             *(f"POST {OURS}/{plural}" for plural in KINDS if plural != "vaultclaims"),
             f"POST {OURS}/vaultclaims in {SHOP}",
             *(f"DELETE {OURS}/{plural}/x" for plural in KINDS if plural != "vaultclaims"),

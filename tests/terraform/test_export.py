@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from installation import GROUP, Installation
+from installation import GROUP, Installation, identity_id
 from keystead.report.terraform import literal
 from terraform.conftest import ACCOUNTS, IDENTITIES, TYPE, Terraform
 
@@ -111,6 +111,31 @@ def test_the_fourth_majors_shape_is_refused_by_the_fifth_for_nothing_but_its_two
     }
     assert unknown == {"parent_id", "resource_group_name"}, said.text
     assert 'The argument "user_assigned_identity_id" is required' in said.text
+
+
+def test_a_credential_that_terraform_made_keeps_the_name_that_azure_knows(tmp_path: Path) -> None:
+    folder = tmp_path / "installation"
+    folder.mkdir()
+    with Installation(folder, ("one",)) as installation:
+        installation.grant("team", [identity_id("one")])
+        installation.namespace("legacy", team="team")
+        before = Terraform(tmp_path / "before", installation.environment())
+        trust = {
+            "issuer": installation.issuer,
+            "subject": "system:serviceaccount:legacy:keystead",
+            "audience": "api://AzureADTokenExchange",
+        }
+        made = {"name": "Team_A--FIC", "user_assigned_identity_id": identity_id("one"), **trust}
+        body = {"resource": {TYPE: {"theirs": {**made, "audience": [trust["audience"]]}}}}
+        before.write("theirs.tf.json", json.dumps(body))
+        assert before.apply().code == 0
+        installation.record("legacy", "one", {"name": "TEAM_a--fic", **trust})
+
+        after = Terraform(tmp_path / "after", installation.environment())
+        after.write("credentials.tf", export(installation))
+
+        assert after.plan().counts == {"import": 1, "add": 0, "change": 0, "destroy": 0}
+        assert '"Team_A--FIC"' in (after.folder / "credentials.tf").read_text()
 
 
 def test_an_export_to_a_file_is_all_or_nothing(installation: Installation, tmp_path: Path) -> None:

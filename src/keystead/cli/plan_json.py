@@ -11,6 +11,7 @@ from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Cluster, Federation
 from keystead.plan.preview import Preview, Unit
 from keystead.plan.steps import Held, Step
+from keystead.plan.takeover import Row
 from keystead.plan.wording import say
 
 TOLD = {
@@ -52,16 +53,20 @@ def _grant(grant: Preview) -> dict[str, Any]:
             {"condition": each.type, "reason": each.reason, "message": each.message} for each in grant.troubles
         ],
         "identities": _identities(grant),
-        "adoptable": [
-            {
-                "identity": str(each.identity),
-                "credential": dataclasses.asdict(each.credential),
-                "namespace": each.namespace,
-                "serviceAccount": each.service_account,
-                "claim": each.claim,
-            }
-            for each in grant.census.adoptable
-        ],
+        "others": [_other(each) for each in grant.others],
+    }
+
+
+def _other(row: Row) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "identity": str(row.identity) if row.identity is not None else "",
+        "namespace": row.namespace,
+        "serviceAccount": row.account,
+        "state": row.state,
+        "reason": row.reason,
+        "differences": [each._asdict() for each in row.differences],
     }
 
 
@@ -102,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 def _identities(grant: Preview) -> list[dict[str, Any]]:
-    counts = {count.identity.key: count for count in grant.census.counts}
+    counts = {count.identity.key: count for count in grant.counts}
     rows = []
     for each in grant.identities:
         count = counts.get(each.resource_id.lower())

@@ -13,10 +13,20 @@ from rich.text import Text
 
 from keystead.cli.options import plain
 from keystead.model.reasons import CATALOGUE, Reason
+from keystead.plan.adoption import command
 from keystead.plan.preview import Preview, Unit
 from keystead.plan.steps import Step
+from keystead.plan.takeover import State
 from keystead.plan.wording import say
 
+_NARROWEST = 20  # columns for a text, however narrow the terminal
+_STATES = {
+    State.ADOPTED: "taken over",
+    State.SAID: "is taken over with the next pass",
+    State.POSSIBLE: "can be taken over",
+    State.AS_IT_IS: "stays its owner's, and does no harm",
+    State.IMPOSSIBLE: "cannot be taken over",
+}
 _COLUMNS = ("OURS", "ADOPTABLE", "FOREIGN", "RESERVED", "FREE")
 
 
@@ -49,33 +59,48 @@ def _grant(console: Console, grant: Preview) -> None:
     for waiting in grant.waiting:
         _line(console, waiting.claim, 4)
         _line(console, f"{waiting.reason}: {plain(waiting.message)}", 6)
-    if grant.census.adoptable:
-        _line(console, "Credentials of others that trust what this grant would", 2, style="cyan")
-    for each in grant.census.adoptable:
-        _line(console, f"{each.credential.name} on identity {each.identity.name}", 4)
-        served = f"claim {each.claim}" if each.claim else f"nobody yet: no claim in {each.namespace}"
-        _line(console, f"would serve {served}, ServiceAccount {each.service_account}", 6)
+    _others(console, grant)
     console.print()
 
 
-def _line(console: Console, text: str, indent: int, *, style: str = "") -> None:
-    console.print(Padding(Text(text, style=style, overflow="fold"), (0, 0, 0, indent), expand=False))
+def _others(console: Console, grant: Preview) -> None:
+    if grant.others:
+        _line(console, "Made by others", 2, style="cyan")
+    for row in grant.others:
+        where = f" on identity {row.identity.name}" if row.identity is not None else f" in {row.namespace}"
+        _line(console, f"{row.kind} {row.name}{where}", 4)
+        told = _STATES[row.state]
+        if row.namespace and row.identity is not None:
+            told = f"for ServiceAccount {row.namespace}/{row.account}, {told}"
+        _line(console, f"{told}; {row.reason}" if row.reason else told, 6)
+        if row.state is State.POSSIBLE:
+            _line(console, command(grant.grant, row.namespace), 8)  # on a line of its own, to be copied
+        for each in row.differences:
+            _line(console, f"{each.field}: {each.given or 'absent'}", 6, mark="- ")
+            _line(console, f"wanted: {each.wanted or 'absent'}", 6, mark="  ")
 
 
-def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[str]]]) -> None:
+def _line(console: Console, text: str, indent: int, *, mark: str = "", style: str = "") -> None:
+    """Wrapped below where it began, and without blanks at its end: lines are copied, and go through pipes."""
+    begin = " " * indent + mark
+    width = max(_NARROWEST, console.width - len(begin))
+    for part in Text(text).wrap(console, width, overflow="fold"):
+        console.print(f"{begin}{part.plain.rstrip()}", style=style, soft_wrap=True)
+        begin = " " * len(begin)
+
+
+def _block(console: Console, title: str, rows: Iterable[tuple[Unit, Iterable[tuple[str, str]]]]) -> None:
     for number, (unit, lines) in enumerate(rows):
         if not number:
             _line(console, title, 2, style="cyan")
         _line(console, unit.about, 4)
-        grid = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
-        for line in lines:
-            grid.add_row("-", Text(line, overflow="fold"))
-        console.print(Padding(grid, (0, 0, 0, 6), expand=False))
+        for mark, line in lines:
+            _line(console, line, 6, mark=mark)
 
 
-def _steps(unit: Unit) -> Iterator[str]:
+def _steps(unit: Unit) -> Iterator[tuple[str, str]]:
     for step in unit.steps:
-        yield f"{plain(say(step))}{_when(step)}"
+        yield "- ", f"{plain(say(step))}{_when(step)}"
 
 
 def _when(step: Step) -> str:
@@ -83,14 +108,14 @@ def _when(step: Step) -> str:
     return "" if moment is None else f", from {moment:%H:%M:%S} UTC"
 
 
-def _held(unit: Unit) -> Iterator[str]:
+def _held(unit: Unit) -> Iterator[tuple[str, str]]:
     by_reason: dict[Reason, list[Step]] = {}
     for held in unit.held:
         by_reason.setdefault(held.reason, []).append(held.step)
     for reason, steps in by_reason.items():
         for step in steps:
-            yield plain(say(step))
-        yield f"{reason}: {CATALOGUE[reason].tenant}"
+            yield "- ", plain(say(step))
+        yield "", f"{reason}: {CATALOGUE[reason].tenant}"
 
 
 def _slots(grant: Preview) -> Table | None:
@@ -98,7 +123,7 @@ def _slots(grant: Preview) -> Table | None:
     table.add_column("IDENTITY", overflow="fold")
     for title in _COLUMNS:
         table.add_column(title, justify="right")
-    counts = {count.identity.key: count for count in grant.census.counts}
+    counts = {count.identity.key: count for count in grant.counts}
     for each in grant.identities:
         count = counts.get(each.resource_id.lower())
         numbers: tuple[int, ...] | None = None

@@ -21,6 +21,7 @@ LEASE, ENGINE_LEASE = "keystead-operator", "keystead-sync"
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
 _TELL = ("get", "create", "patch")
+_GUARDS = ("admissionregistration.k8s.io", ("validatingadmissionpolicies", "validatingadmissionpolicybindings"))
 _DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -100,8 +101,7 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
         Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
         Rule(
-            "admissionregistration.k8s.io",
-            ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+            *_GUARDS,
             READ,
             "whether the guards are there, for condition FourEyesEnforced",
         ),
@@ -178,6 +178,7 @@ def _viewer(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule("", ("namespaces",), ("get", "list"), plan),
         Rule("", ("serviceaccounts",), ("list",), plan, names=_watched(names)),
         Rule(ESO, ("secretstores",), ("list",), plan),
+        Rule(*_GUARDS, ("list",), plan),
         Rule("", (), ("get",), plan, paths=(_DISCOVERY,)),
     )
 

@@ -39,7 +39,7 @@ _ABSENT = ("404", "NotFound")
 _CURES = {
     Reason.AZURE_SIGN_IN_FAILED: "Sign in with `az login`, or set AZURE_TENANT_ID and AZURE_CLIENT_ID with"
     " AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, as for the operator.",
-    Reason.AZURE_FORBIDDEN: "The role Reader on the identity is enough.",
+    Reason.AZURE_FORBIDDEN: "The role Reader on it is enough.",
 }
 
 
@@ -144,12 +144,17 @@ class Look:
         return seen
 
     def unread(self, seen: Iterable[Snapshot | None]) -> tuple[str, ...]:
-        """Identities that stand there and could not be read, and why: what is planned for them is not the whole."""
-        states = {each.id: each for snapshot in seen if snapshot is not None for each in snapshot.identities.values()}
+        """What stands in Azure and could not be read, and why: what is planned for it is not the whole."""
+        there = [snapshot for snapshot in seen if snapshot is not None]
+        states = {each.id: each for snapshot in there for each in snapshot.identities.values()}
+        found = [(str(identity), state.problem, state.problem_detail) for identity, state in sorted(states.items())]
+        for each in there:
+            found.append((f"the resource group of grant {each.grant_name}", each.made.problem, each.made.detail))
+            found.append((f"the roles on the vault of grant {each.grant_name}", each.roles.problem, each.roles.detail))
         return tuple(
-            _with_cure(f"{identity}: {state.problem_detail}", _CURES.get(state.problem, CATALOGUE[state.problem].admin))
-            for identity, state in sorted(states.items())
-            if state.problem is not None and state.problem is not Reason.IDENTITY_NOT_FOUND
+            _with_cure(f"{what}: {detail}", _CURES.get(problem, CATALOGUE[problem].admin))
+            for what, problem, detail in found
+            if problem is not None and problem is not Reason.IDENTITY_NOT_FOUND
         )
 
     async def _read_kubernetes(self) -> None:

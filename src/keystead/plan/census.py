@@ -1,34 +1,19 @@
-"""Pure: who holds the slots of a grant's identities, and which of others' credentials the grant could take over.
+"""Pure: who holds the slots of a grant's identities.
 
 - Ours is what a ledger entry of any grant records; *left behind* is what has our name and no ledger entry.
-- Adoptable is somebody else's credential that trusts exactly what we would: this cluster's issuer, the audience of the
-  exchange, and an account of an allowed name in a living namespace that the grant allows.
+- Adoptable is what others made and the grant could take over, as ``takeover`` has found it.
 - Everything else is foreign: counted, and left alone.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
-from keystead.model.ids import IdentityId, service_account_subject
-from keystead.model.records import ClaimMode, Grant, Namespace
-from keystead.plan import naming, policy
+from keystead.model.ids import IdentityId
+from keystead.model.records import Grant
+from keystead.plan import naming
 from keystead.plan.holdings import Holdings
 from keystead.plan.snapshot import Snapshot
-
-_SUBJECT_PARTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Adoptable:
-    """A credential of somebody else's that would serve one of the grant's accounts."""
-
-    identity: IdentityId
-    credential: Credential
-    namespace: str
-    service_account: str
-    claim: str
-    """The claim that it would serve, ``namespace/name``; empty while nobody has asked."""
+from keystead.plan.takeover import Row, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +27,24 @@ class Count:
     foreign: int
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """All identities of a grant that were read."""
-
-    adoptable: tuple[Adoptable, ...] = ()
-    counts: tuple[Count, ...] = ()
-
-    @property
-    def foreign(self) -> int:
-        return sum(each.foreign for each in self.counts)
-
-
-def take_census(snapshot: Snapshot) -> Census:
-    """Of the identities that the grant names; of none when the grant is gone."""
+def take_census(snapshot: Snapshot, others: Iterable[Row] = ()) -> tuple[Count, ...]:
+    """Of the identities that were read; *others* is what people and other tools made. Of none when the grant is gone."""
     grant = snapshot.grant
     if grant is None:
-        return Census()
+        return ()
     ledger = Holdings(snapshot).ledger
-    found: list[Adoptable] = []
+    possible = {(row.identity, row.name) for row in others if row.state in (State.POSSIBLE, State.SAID)}
     counts: list[Count] = []
-    for identity in sorted(_pool(grant)):
+    for identity in sorted(_pool(grant) | {each.id for each in snapshot.made.value} & set(snapshot.identities)):
         state = snapshot.identities.get(identity)
         if state is None or not state.known:
             continue
-        others = [each for each in state.credentials if (identity.key, each.name.lower()) not in ledger]
-        left = [each for each in others if naming.is_ours(each.name, snapshot.cluster)]
-        fitting = list(_adoptable(snapshot, grant, identity, (each for each in others if each not in left)))
-        found += fitting
-        ours = len(state.credentials) - len(others)
-        counts.append(Count(identity, ours, len(left), len(fitting), len(others) - len(left) - len(fitting)))
-    return Census(tuple(found), tuple(counts))
+        names = [each.name for each in state.credentials if (identity.key, each.name.lower()) not in ledger]
+        left = sum(1 for name in names if naming.is_ours(name, snapshot.cluster))
+        adoptable = sum(1 for name in names if (identity, name) in possible)
+        ours = len(state.credentials) - len(names)
+        counts.append(Count(identity, ours, left, adoptable, len(names) - left - adoptable))
+    return tuple(counts)
 
 
 def _pool(grant: Grant) -> set[IdentityId]:
@@ -83,35 +55,3 @@ def _pool(grant: Grant) -> set[IdentityId]:
         except ValueError:
             continue  # the grant's Valid condition names the field
     return found
-
-
-def _adoptable(
-    snapshot: Snapshot, grant: Grant, identity: IdentityId, credentials: Iterable[Credential]
-) -> Iterable[Adoptable]:
-    for held in sorted(credentials):
-        parts = held.subject.split(":")
-        if len(parts) != _SUBJECT_PARTS or service_account_subject(parts[2], parts[3]) != held.subject:
-            continue
-        if held.issuer != snapshot.cluster.issuer or held.audience != EXCHANGE_AUDIENCE:
-            continue
-        namespace, account = snapshot.namespaces.get(parts[2]), parts[3]
-        if namespace is None or not _allowed(snapshot, grant, namespace, account):
-            continue
-        yield Adoptable(identity, held, namespace.name, account, _claim(snapshot, grant, namespace, account))
-
-
-def _allowed(snapshot: Snapshot, grant: Grant, namespace: Namespace, account: str) -> bool:
-    if namespace.terminating or account not in snapshot.limits.service_account_names:
-        return False
-    return policy.judge(grant.namespaces, namespace).allowed
-
-
-def _claim(snapshot: Snapshot, grant: Grant, namespace: Namespace, account: str) -> str:
-    default = grant.template.service_account_name
-    mine = [each for each in snapshot.claims if each.namespace == namespace.name and not each.deleting]
-    for claim in sorted(mine, key=lambda each: each.key):
-        if (claim.service_account_name or default) == account:
-            return claim.key
-    if not mine and grant.claims is ClaimMode.AUTOMATIC and account == default:
-        return f"{namespace.name}/{grant.name}"
-    return ""

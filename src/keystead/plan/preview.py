@@ -7,16 +7,20 @@
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keystead.model.conditions import ConditionDraft, ConditionType, Status
 from keystead.model.reasons import Reason
 from keystead.model.records import Claim
-from keystead.plan.census import Census, take_census
+from keystead.plan import naming
+from keystead.plan.census import Count, take_census
+from keystead.plan.holdings import Holdings
 from keystead.plan.planner import make_plan
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, Held, IdentityVerdict, Plan, Step, SweepCredential
 from keystead.plan.sweep import SIGHTINGS
+from keystead.plan.takeover import Row, State, survey_takeover
+from keystead.plan.validation import Validated, check
 from keystead.plan.verdicts import orphan_claim_verdict
 
 
@@ -51,7 +55,9 @@ class Preview:
     troubles: tuple[ConditionDraft, ...] = ()
     """What the grant's conditions complain about."""
     identities: tuple[IdentityVerdict, ...] = ()
-    census: Census = field(default_factory=Census)
+    counts: tuple[Count, ...] = ()
+    others: tuple[Row, ...] = ()
+    """What people and other tools made for the grant's namespaces, and how far it can be taken over."""
 
     @property
     def steps(self) -> int:
@@ -66,6 +72,7 @@ def preview(snapshot: Snapshot) -> Preview:
     """What the operator would do and say now for the snapshot's grant."""
     seen = dataclasses.replace(snapshot, orphan_sightings=dict.fromkeys(snapshot.orphan_sightings, SIGHTINGS))
     plan = make_plan(seen)
+    others = _others(seen)
     return Preview(
         grant=plan.grant_name,
         exists=plan.grant is not None,
@@ -73,7 +80,8 @@ def preview(snapshot: Snapshot) -> Preview:
         waiting=_waiting(plan.claims, {each.unit for each in _all_steps(plan)}),
         troubles=_troubles(plan.grant.conditions) if plan.grant is not None else (),
         identities=plan.grant.identities if plan.grant is not None else (),
-        census=take_census(seen),
+        counts=take_census(seen, others),
+        others=others,
     )
 
 
@@ -85,6 +93,21 @@ def preview_orphans(grant: str, claims: Iterable[Claim]) -> Preview:
 
 def _all_steps(plan: Plan) -> tuple[Step, ...]:
     return (*plan.steps, *(each.step for each in plan.held))
+
+
+def _others(snapshot: Snapshot) -> tuple[Row, ...]:
+    """Without what has been taken over by now, and without our own: that is found again by its name."""
+    grant = snapshot.grant
+    valid = check(grant, snapshot.other_grants) if grant is not None and not grant.deleting else ()
+    if not isinstance(valid, Validated):
+        return ()
+    rows = survey_takeover(snapshot, valid, Holdings(snapshot)).rows
+    return tuple(
+        row
+        for row in rows
+        if row.state is not State.ADOPTED
+        and not (row.identity is not None and naming.is_ours(row.name, snapshot.cluster))
+    )
 
 
 def _units(snapshot: Snapshot, plan: Plan) -> tuple[Unit, ...]:

@@ -7,7 +7,8 @@ Rules:
 - The order is that of namespaces, accounts and identities.
 
 Facts: import blocks need Terraform 1.5. The provider's major 5 has ``user_assigned_identity_id``; all of major 4 takes
-``parent_id`` with ``resource_group_name`` (both deprecated in its last releases: azurerm changelog, 4.60.0 and 4.65.0).
+``parent_id`` with ``resource_group_name`` (deprecated, and read back all the same, in its last releases: azurerm changelog
+of 4.60.0 and 4.65.0).
 The id to import has fixed segments in this very spelling, and name and identity are read back from it (azurerm source,
 ``federated_identity_credential_resource.go``). Strings and identifiers: HCL native syntax specification.
 """
