@@ -86,6 +86,20 @@ class Growth:
         return self._growing.role
 
     @property
+    def crowded(self) -> frozenset[IdentityId]:
+        """Identities on which a probe takes the slot that a claim's entry counts on: the probe goes first."""
+        probed = {each.identity for each in self._snapshot.federations if each.probe}
+        return frozenset(each for each in probed if self._load(each) >= CREDENTIALS_PER_IDENTITY)
+
+    def _load(self, identity: IdentityId) -> int:
+        """What stands on an identity and what the ledger promises there, probes left out."""
+        state = self._snapshot.identities.get(identity)
+        mine = [each for each in self._snapshot.federations if each.identity == identity]
+        probes = sum(1 for each in mine if each.probe and self._holdings.of(each) is Holding.PRESENT)
+        promised = sum(1 for each in mine if not each.probe and self._holdings.of(each) is Holding.ABSENT)
+        return (len(state.credentials) if state is not None else 0) - probes + promised
+
+    @property
     def stuck(self) -> UnderWay | None:
         """What keeps the pool from growing until somebody changes something."""
         return next((each for each in (*(way for _, way in self._onward), *self._failed()) if each.stuck), None)

@@ -87,6 +87,7 @@ class _Planner:
         if growth is not None:
             pool.unlisted = self.snapshot.made.pending
             pool.growing = growth.possible(pool)
+            pool.crowded = growth.crowded
         return pool
 
     def plan(self) -> Plan:
