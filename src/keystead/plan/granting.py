@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import IdentityState
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation, ServiceAccount, Store
 from keystead.plan.admission import Admission
