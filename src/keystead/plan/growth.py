@@ -33,7 +33,7 @@ from keystead.plan.provisioning import Growing
 from keystead.plan.removal import Cause
 from keystead.plan.snapshot import Failure, Snapshot
 from keystead.plan.steps import AssignRole, CreateIdentity, RecordFederation, Step, Verify, WriteCredential
-from keystead.plan.underway import UnderWay, judge
+from keystead.plan.underway import UnderWay, judge, unreadable
 from keystead.plan.validation import Member, Validated
 from keystead.plan.verification import Proofs
 
@@ -177,7 +177,9 @@ class Growth:
         probe = self._probe(found.id, home) if home is not None else None
         if probe is not None:
             steps += self._prove(unit, found, probe)
-        failure = self._failure(unit, steps)
+        failure, state = self._failure(unit, steps), snapshot.identities.get(found.id)
+        if failure is None and state is not None and state.problem is not None:
+            return tuple(steps), unreadable(state)
         way = judge(found.id.name, steps, failure, self._proofs.of(probe) if probe is not None else None)
         return resume(steps, failure, snapshot.now), way
 
