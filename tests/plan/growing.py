@@ -19,6 +19,7 @@ from keystead.model.growth import (
     RoleHolders,
 )
 from keystead.model.ids import IdentityId, NamespaceUid
+from keystead.model.reasons import Reason
 from keystead.model.records import ClaimMode, Exchange, Federation, Grant, Namespace
 from keystead.plan.provisioning import Growing, growing
 from keystead.plan.snapshot import Limits, Snapshot
@@ -84,7 +85,7 @@ class GrowingWorld(World):
     def lose(self, identity: IdentityId) -> None:
         """Somebody deletes it in Azure."""
         self.made = replace(self.made, value=tuple(each for each in self.made.value if each.id != identity))
-        self.identities.pop(identity, None)
+        self.identities[identity] = IdentityState(identity, problem=Reason.IDENTITY_NOT_FOUND)
 
     def untag(self, identity: IdentityId) -> None:
         """Somebody takes its tags away."""

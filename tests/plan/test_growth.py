@@ -376,6 +376,19 @@ def test_while_the_group_was_not_read_again_after_a_restart_nothing_moves_and_no
     assert world.grant.proofs == proofs
 
 
+def test_an_identity_that_a_late_list_leaves_out_stays_while_its_own_list_shows_it() -> None:
+    world = _grown(3)
+    (made,) = world.ours()
+    world.made = replace(world.made, value=())
+    assert world.plan().steps == ()
+
+    world.identities[made.id] = IdentityState(made.id, problem=Reason.IDENTITY_NOT_FOUND)
+    world.settle(600)
+
+    assert world.creations == 2
+    assert all(is_true(world.ready(f"shop-{number:03}/mine")) for number in range(3))
+
+
 # the probe
 
 

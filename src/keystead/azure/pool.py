@@ -18,7 +18,7 @@ from keystead.azure.clouds import Cloud
 from keystead.azure.errors import IDENTITIES, ROLES, Table, from_arm
 from keystead.azure.transport import MakeTransport
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError, Refused
+from keystead.model.errors import Bug, KeysteadError, Refused
 from keystead.model.growth import FoundIdentity, RoleHolders
 from keystead.model.ids import GroupId, IdentityId, VaultId
 from keystead.model.reasons import Reason
@@ -52,10 +52,10 @@ class PoolClient:
     async def identities(self, group: GroupId) -> tuple[FoundIdentity, ...]:
         operations = self._identities(group.subscription)
         try:
-            listed = [_found(each) async for each in operations.list_by_resource_group(group.name)]
+            found = [_found(each) async for each in operations.list_by_resource_group(group.name)]
         except _FOREIGN as error:
             raise self._error(error, IDENTITIES) from error
-        return tuple(sorted(listed, key=lambda each: each.id.key))
+        return tuple(sorted((each for each in found if each is not None), key=lambda each: each.id.key))
 
     async def role_holders(self, vault: VaultId) -> RoleHolders:
         held: dict[str, set[str]] = defaultdict(set)
@@ -82,9 +82,12 @@ class PoolClient:
             return standing
         body: Any = {"location": step.location, "tags": tags}
         try:
-            return _found(await operations.create_or_update(identity.resource_group, identity.name, body))
+            made = _found(await operations.create_or_update(identity.resource_group, identity.name, body))
         except _FOREIGN as error:
             raise self._error(error, IDENTITIES, write=True) from error
+        if made is None:
+            raise Bug(f"Azure answered another id than that of {identity}")
+        return made
 
     async def assign_role(self, step: AssignRole) -> None:
         role = f"/subscriptions/{step.vault.subscription}/providers/Microsoft.Authorization/roleDefinitions/{step.role}"
@@ -137,9 +140,14 @@ class PoolClient:
         return from_arm(error, write=write, now=self._clock.now(), table=table)
 
 
-def _found(given: Any) -> FoundIdentity:
+def _found(given: Any) -> FoundIdentity | None:
+    """``None`` for one whose id is none that we know; it is certainly not ours."""
+    try:
+        identity = IdentityId.parse(given.id or "")
+    except ValueError:
+        return None
     return FoundIdentity(
-        IdentityId.parse(given.id),
+        identity,
         client_id=given.client_id or "",
         principal_id=given.principal_id or "",
         tenant_id=given.tenant_id or "",

@@ -98,13 +98,14 @@ async def export_of(look: Look, wanted: Sequence[str]) -> Exported:
 def what_stands(seen: Iterable[Snapshot]) -> Exported:
     """Pure: what the ledger records and Azure has, and what the ledger records and Azure has not.
 
-    An entry that is being revoked is neither: its credential is about to go.
+    An entry that is being revoked is neither: its credential is about to go. Nor is the operator's own probe of a new
+    identity, for the same reason.
     """
     standing: list[Standing] = []
     absent: list[Federation] = []
     for snapshot in seen:
         for federation in snapshot.federations:
-            if federation.deleting:
+            if federation.deleting or federation.probe:
                 continue
             state = snapshot.identities.get(federation.identity)
             held = state.named(federation.credential.name) if state is not None else None

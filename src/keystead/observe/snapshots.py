@@ -210,7 +210,7 @@ class Observer:
         if not self._memory.failures:
             return {}
         units = {*(each.key for each in claims), *(each.name for each in federations)}
-        units |= {each.claim_key for each in federations}
+        units |= {each.unit for each in federations}
         begun = (pool_units(grant), *(sweep_unit(each) for each in identities))
         return {
             unit: failure

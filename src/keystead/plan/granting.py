@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import IdentityState
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Federation, ServiceAccount, Store
 from keystead.plan.admission import Admission
@@ -84,9 +85,16 @@ class Granting:
     """Advances claims that have a place, or are just given one."""
 
     def __init__(
-        self, snapshot: Snapshot, valid: Validated, holdings: Holdings, proofs: Proofs, adoptions: Adoptions
+        self,
+        snapshot: Snapshot,
+        valid: Validated,
+        holdings: Holdings,
+        proofs: Proofs,
+        adoptions: Adoptions,
+        withheld: frozenset[IdentityId] = frozenset(),
     ) -> None:
         self._snapshot = snapshot
+        self._withheld = withheld
         self._valid = valid
         self._vault = str(valid.vault)
         self._holdings = holdings
@@ -135,6 +143,8 @@ class Granting:
         identity, credential = federation.identity.name, federation.credential
         if state.problem is not None and not usable(state):
             return state.problem, f"Identity {identity}: {CATALOGUE[state.problem].tenant}"
+        if federation.identity in self._withheld:
+            return Reason.POOL_GROWING, f"Identity {identity} has to be proven anew before anything is written there."
         match self._holdings.of(federation):
             case Holding.UNKNOWN:
                 return Reason.AWAITING_LIST, CATALOGUE[Reason.AWAITING_LIST].tenant

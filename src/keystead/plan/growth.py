@@ -33,7 +33,7 @@ from keystead.plan.provisioning import Growing
 from keystead.plan.removal import Cause
 from keystead.plan.snapshot import Failure, Snapshot
 from keystead.plan.steps import AssignRole, CreateIdentity, RecordFederation, Step, Verify, WriteCredential
-from keystead.plan.underway import UnderWay, judge
+from keystead.plan.underway import UnderWay, judge, unreadable
 from keystead.plan.validation import Member, Validated
 from keystead.plan.verification import Proofs
 
@@ -84,6 +84,20 @@ class Growth:
     def role(self) -> str:
         """GUID of the role that they are given."""
         return self._growing.role
+
+    @property
+    def crowded(self) -> frozenset[IdentityId]:
+        """Identities on which a probe takes the slot that a claim's entry counts on: the probe goes first."""
+        probed = {each.identity for each in self._snapshot.federations if each.probe}
+        return frozenset(each for each in probed if self._load(each) >= CREDENTIALS_PER_IDENTITY)
+
+    def _load(self, identity: IdentityId) -> int:
+        """What stands on an identity and what the ledger promises there, probes left out."""
+        state = self._snapshot.identities.get(identity)
+        mine = [each for each in self._snapshot.federations if each.identity == identity]
+        probes = sum(1 for each in mine if each.probe and self._holdings.of(each) is Holding.PRESENT)
+        promised = sum(1 for each in mine if not each.probe and self._holdings.of(each) is Holding.ABSENT)
+        return (len(state.credentials) if state is not None else 0) - probes + promised
 
     @property
     def stuck(self) -> UnderWay | None:
@@ -163,7 +177,9 @@ class Growth:
         probe = self._probe(found.id, home) if home is not None else None
         if probe is not None:
             steps += self._prove(unit, found, probe)
-        failure = self._failure(unit, steps)
+        failure, state = self._failure(unit, steps), snapshot.identities.get(found.id)
+        if failure is None and state is not None and state.problem is not None:
+            return tuple(steps), unreadable(state)
         way = judge(found.id.name, steps, failure, self._proofs.of(probe) if probe is not None else None)
         return resume(steps, failure, snapshot.now), way
 

@@ -26,7 +26,13 @@ def made_for(growing: Growing, grant: Grant, snapshot: Snapshot) -> tuple[FoundI
         known = {each.identity for each in snapshot.federations if not each.probe}
         found = {each: FoundIdentity(each) for each in known if growing.number(each) is not None}
     else:
+        listed = {each.id for each in snapshot.made.value}
         found = {each.id: each for each in snapshot.made.value if growing.owns(each)}
+        # A list may be late or short. What the ledger names stays until its own list says that it is gone.
+        for each in {each.identity for each in snapshot.federations if not each.probe} - listed:
+            state = snapshot.identities.get(each)
+            if growing.number(each) is not None and state is not None and state.known and state.problem is None:
+                found[each] = FoundIdentity(each, state.client_id, state.principal_id, state.tenant_id)
     kept = [each for each in found.values() if each.id.key not in named]
     return tuple(sorted(kept, key=lambda each: (growing.number(each.id) or 0, each.id.key)))
 

@@ -46,7 +46,7 @@ class Placement:
         self._pool = pool
         self._valid = valid
         self._adoptions = Adoptions(snapshot, valid, holdings)
-        self._granting = Granting(snapshot, valid, holdings, proofs, self._adoptions)
+        self._granting = Granting(snapshot, valid, holdings, proofs, self._adoptions, pool.withheld | pool.crowded)
         self._members = {member.identity for member in valid.pool}
         self._closed = guards.closed(valid.grant, snapshot)
         self._roleless = roleless
@@ -138,9 +138,13 @@ class Placement:
 
         def held_by_another(identity: IdentityId) -> bool:
             entries[identity] = self._entry(admission, identity)
-            return self._holdings.of(entries[identity]) is Holding.DIFFERENT or identity in self._roleless
+            return self._holdings.of(entries[identity]) is Holding.DIFFERENT
 
-        identity = self._pool.place(held_by_another)
+        def second_best(identity: IdentityId) -> bool:
+            return identity in self._roleless or held_by_another(identity)
+
+        choosy = self._roleless and not all(second_best(each) for each in self._pool.offering)
+        identity = self._pool.place(second_best if choosy else held_by_another)
         if identity is None:
             return self._no_room()
         return self._granting.onward(admission, entries[identity], new=True)

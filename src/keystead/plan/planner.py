@@ -87,6 +87,7 @@ class _Planner:
         if growth is not None:
             pool.unlisted = self.snapshot.made.pending
             pool.growing = growth.possible(pool)
+            pool.crowded = growth.crowded
         return pool
 
     def plan(self) -> Plan:
@@ -164,8 +165,9 @@ class _Planner:
     def _end_probes(self) -> None:
         """The operator's own credentials on new identities end with their purpose, whatever becomes of the grant."""
         removals = Removals(self.snapshot, self.holdings, None)
-        for federation in sorted(self.snapshot.federations, key=lambda each: each.name):
-            cause = probe_cause(self.growth, federation, deleted=self.grant is None) if federation.probe else None
+        probes = [each for each in self.snapshot.federations if each.probe]
+        for federation in sorted(probes, key=lambda each: each.name):
+            cause = probe_cause(self.growth, federation, deleted=self.grant is None)
             if cause is not None:
                 self.removals[federation.name] = removals.remove(federation, cause)
 

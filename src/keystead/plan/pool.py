@@ -59,6 +59,8 @@ class Pool:
     turns: Turns
     withheld: frozenset[IdentityId] = frozenset()
     """Members that are not proven yet."""
+    crowded: frozenset[IdentityId] = frozenset()
+    """Members whose last slot a probe holds for the moment."""
     expected: int = 0
     """Slots that those will offer."""
     unlisted: bool = False
@@ -92,6 +94,11 @@ class Pool:
     @functools.cached_property
     def tenants(self) -> set[str]:
         return {state.tenant_id for state in self.states.values() if state.tenant_id}
+
+    @property
+    def offering(self) -> list[IdentityId]:
+        """Identities that have a slot left."""
+        return [self.members[index].identity for index in self.turns.members()]
 
     def place(self, barred: Callable[[IdentityId], bool] = lambda _: False) -> IdentityId | None:
         """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read.
@@ -134,7 +141,7 @@ def survey(
         expected += room(foreign=held.foreign, reserved=0, ours=held.ours, pending=held.pending)
         occupancy[identity] = dataclasses.replace(held, room=0)
     turns = _turns(members, snapshot, holdings, ledger, occupancy)
-    return Pool(members, states, occupancy, turns, withheld, expected)
+    return Pool(members, states, occupancy, turns, withheld, expected=expected)
 
 
 def _turns(
@@ -183,7 +190,7 @@ def _refusing(snapshot: Snapshot) -> dict[IdentityId, Failure]:
     """Identities that refuse writes for reasons of their own, whoever asks."""
     found: dict[IdentityId, Failure] = {}
     for federation in snapshot.federations if snapshot.failures else ():
-        for unit, step in ((federation.claim_key, WriteCredential), (federation.name, DeleteCredential)):
+        for unit, step in ((federation.unit, WriteCredential), (federation.name, DeleteCredential)):
             failure = snapshot.failures.get(unit)
             if failure is not None and failure.step == step.__name__ and failure.reason in _OF_THE_IDENTITY:
                 found.setdefault(federation.identity, failure)

@@ -84,6 +84,10 @@ class Turns:
         """Some member has room."""
         return any(each.ready or each.resting for each in self._subscriptions.values())
 
+    def members(self) -> list[int]:
+        """Those that have room left, in no order."""
+        return [slot.place for each in self._subscriptions.values() for slot in (*each.ready, *each.resting)]
+
     def add(self, index: int, subscription: str, *, room: int, when: float, subscription_free_at: float) -> None:
         """A member with *room*, whose identity could write in *when* seconds."""
         held = self._subscriptions.setdefault(subscription, _Subscription(subscription_free_at))

@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keystead.model.credentials import IdentityState
 from keystead.model.reasons import CATALOGUE, Reason, Severity
 from keystead.plan import codes
 from keystead.plan.snapshot import Failure
@@ -43,6 +44,13 @@ def judge(name: str, steps: Sequence[Step], failure: Failure | None, proof: Proo
         case _ if any(isinstance(step, WriteCredential) for step in steps) or proof is None:
             return UnderWay(name, Reason.AWAITING_WRITE, "is being given a credential to prove it with", stuck=False)
     return _proving(name, proof)
+
+
+def unreadable(state: IdentityState) -> UnderWay:
+    """Its own list cannot be read. That it is not found is no news of an identity that was made a moment ago."""
+    reason = state.problem or Reason.AZURE_UNAVAILABLE
+    stuck = CATALOGUE[reason].severity is Severity.BLOCKED and reason is not Reason.IDENTITY_NOT_FOUND
+    return UnderWay(state.id.name, reason, f"{CATALOGUE[reason].admin} ({state.problem_detail})", stuck)
 
 
 def _proving(name: str, proof: Proof) -> UnderWay:
