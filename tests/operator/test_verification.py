@@ -29,7 +29,9 @@ async def test_a_proof_is_a_quorum_of_exchanges_apart_and_one_look_at_names() ->
         assert len(exchanges) == 2
         assert exchanges[0].at - written.at >= world.settings.propagation_wait
         assert exchanges[1].at - exchanges[0].at >= world.settings.quorum_interval
-        assert [(each.method, each.path, each.status) for each in world.entries("keyvault")] == [("GET", "/secrets", 200)]
+        assert [(each.method, each.path, each.status) for each in world.entries("keyvault")] == [
+            ("GET", "/secrets", 200)
+        ]
 
 
 async def test_a_quorum_counts_successes_in_a_row_alone() -> None:

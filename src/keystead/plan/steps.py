@@ -119,15 +119,21 @@ class ApplyStore:
     claim_name: str
     claim_uid: str
     own: bool
+    token_role: bool = False
+    """With a Role that lets External Secrets Operator mint tokens for the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class NudgeStore:
-    """Touch an existing store that fails, so that its engine looks again at once."""
+    """Touch an existing store that fails, so that its engine looks again at once.
+
+    Refused(TOKENS_FORBIDDEN) when External Secrets Operator may not mint tokens for *suspect*; empty: nobody asks.
+    """
 
     unit: str
     namespace: str
     name: str
+    suspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
