@@ -249,7 +249,8 @@ class Operator:
             return max(told, default=Told.ALL)
 
         executor = Executor(writer, self.lanes, self._verifier, board, clock)
-        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)
+        planned = self.metrics.pools.planned
+        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, planned)
         return self.controller
 
     async def _drain(self, controller: Controller) -> None:

@@ -43,6 +43,7 @@ def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
         ready=counts.count("ready"),
         awaiting_review=counts.count("review"),
         blocked=counts.count("blocked"),
+        exhausted=_exhausted(scene),
     )
 
 
@@ -106,11 +107,15 @@ def _pool_ready(scene: Scene) -> ConditionDraft:
     return draft(_C.POOL_READY, _T, Reason.POOL_READY)
 
 
+def _exhausted(scene: Scene) -> int:
+    return sum(1 for each in scene.claims if each.conditions[-1].reason is Reason.POOL_EXHAUSTED)
+
+
 def _capacity(scene: Scene) -> ConditionDraft:
     pool = scene.pool
     if pool is None:
         return draft(_C.CAPACITY_AVAILABLE, _U, Reason.GRANT_INVALID)
-    missing = sum(1 for each in scene.claims if each.conditions[-1].reason is Reason.POOL_EXHAUSTED)
+    missing = _exhausted(scene)
     if missing:
         text = f"{missing} slot(s) are missing: add an identity to spec.identities (20 slots each)."
         return draft(_C.CAPACITY_AVAILABLE, _F, Reason.POOL_EXHAUSTED, text)

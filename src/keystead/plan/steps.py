@@ -285,6 +285,8 @@ class GrantVerdict:
     ready: int = 0
     awaiting_review: int = 0
     blocked: int = 0
+    exhausted: int = 0
+    """Claims that wait for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
