@@ -93,6 +93,7 @@ class Reason(StrEnum):
     VAULT_CLOSED = "VaultClosed"
     EXCHANGE_REFUSED = "ExchangeRefused"
     GUARDS_ABSENT = "GuardsAbsent"
+    SETTING_INVALID = "SettingInvalid"
     # causes of a revocation
     NAMESPACE_DELETED = "NamespaceDeleted"
     NAMESPACE_RECREATED = "NamespaceRecreated"
@@ -398,6 +399,11 @@ CATALOGUE: dict[Reason, Explanation] = {
         "The cluster does not hold people to their roles: its admission guards are not in force. " + _ASK,
         "Without guards anybody who may write claims, approvals or labels can do so in another's name: "
         "`keystead guards | kubectl apply --server-side -f -`.",
+    ),
+    Reason.SETTING_INVALID: _say(
+        _BLOCK,
+        False,
+        "A setting of the operator, or what it needs on its machine, makes no sense; the message names it.",
     ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(

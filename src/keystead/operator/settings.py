@@ -152,4 +152,4 @@ def _duration(name: str, variable: str, text: str) -> float:
 
 
 def _bad(variable: str, text: str, allowed: str) -> Refused:
-    return Refused(Reason.INTERNAL_ERROR, f"{variable}: {text!r} is not allowed: give {allowed}.")
+    return Refused(Reason.SETTING_INVALID, f"{variable}: {text!r} is not allowed: give {allowed}.")
