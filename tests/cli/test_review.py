@@ -291,6 +291,6 @@ def test_both_names_lead_to_the_same_commands(name: str) -> None:
 
     named = {str(each.name or getattr(each.callback, "__name__", "")) for each in app.registered_commands}
     named |= {str(each.name) for each in app.registered_groups}
-    ours = {"run", "sync", "sandbox", "plan", "export", "requests", "approve", "deny", "abandon"}
+    ours = {"run", "sync", "sandbox", "plan", "export", "adopt", "requests", "approve", "deny", "abandon"}
     assert named == {*ours, "crds", "rbac", "guards"}
     assert [each for each in named if each not in shown.stdout] == []

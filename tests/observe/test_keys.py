@@ -74,6 +74,9 @@ class Held:
     def store(self, namespace: str, name: str) -> Store | None:
         return None
 
+    def stores_in(self, namespace: str) -> tuple[Store, ...]:
+        return ()
+
     def stores_with_finalizers(self, namespace: str) -> int:
         return 0
 

@@ -37,6 +37,79 @@ async def test_metrics_count_what_stands() -> None:
         assert b"keystead_azure_writes_total" in operator.metrics.text()
 
 
+async def test_metrics_show_the_pool_its_forecast_and_how_long_a_namespace_waited() -> None:
+    async with World() as world:
+        identity = world.identity("one")
+        world.azure.add_credential(identity, "by-hand", "https://ci", "someone")
+        world.grant("team", identity)
+        names = [f"n-{number}" for number in range(7)]
+        for name in names:
+            world.namespace(name, labels={"team": "team"})
+        operator = world.start()
+        await world.until(lambda: world.ready(*names))
+        await world.pass_time(5)
+
+        slots = {
+            state: _figure(operator, "keystead_identity_slots", grant="team", identity="one", state=state)
+            for state in ("ours", "foreign", "reserved", "free")
+        }
+        assert slots == {"ours": 7, "foreign": 1, "reserved": 0, "free": 12}
+        assert _figure(operator, "keystead_pool_slots_free", grant="team") == 12
+        assert _figure(operator, "keystead_pool_slots_missing", grant="team") == 0
+        assert _figure(operator, "keystead_pool_days_left", grant="team") == 12  # seven came in a week
+        assert _figure(operator, "keystead_time_to_verified_seconds_count", grant="team") == 7
+        waited = _figure(operator, "keystead_time_to_verified_seconds_sum", grant="team") or 0
+        assert 7 * 20 < waited < 7 * 80
+
+
+async def test_a_namespace_is_counted_once_whoever_leads() -> None:
+    async with World() as world:
+        await _served(world)
+        await world.stop()
+
+        operator = world.start()
+        await world.until(lambda: world.ready("shop"))
+        await world.pass_time(120)
+
+        assert _figure(operator, "keystead_time_to_verified_seconds_count", grant="team") is None
+
+
+async def test_metrics_show_what_is_missing_and_why_a_grant_is_not_ready() -> None:
+    async with World() as world:
+        identity = world.identity("one")
+        for number in range(19):
+            world.azure.add_credential(identity, f"by-hand-{number}", "https://ci", f"someone-{number}")
+        world.grant("team", identity)
+        for name in ("a", "b", "c"):
+            world.namespace(name, labels={"team": "team"})
+        operator = world.start()
+        await world.until(lambda: world.claim("c")[1] == "PoolExhausted")
+        await world.pass_time(5)
+
+        assert _figure(operator, "keystead_pool_slots_missing", grant="team") == 2
+        named = {"grant": "team", "type": "CapacityAvailable", "reason": "PoolExhausted"}
+        assert _figure(operator, "keystead_grant_condition", **named) == 1
+        world.delete("vaultgrants", "team")
+        await world.until(lambda: world.objects("federations") == [])
+        await world.pass_time(5)
+        assert _figure(operator, "keystead_pool_slots_free", grant="team") is None
+
+
+async def test_a_revocation_is_told_and_counted_while_it_lasts() -> None:
+    async with World() as world:
+        operator = await _served(world)
+        world.azure.faults.add(Fault(service="arm", method="DELETE", status=503, seconds=60))
+
+        world.delete("namespaces", "shop")
+        await world.until(lambda: _figure(operator, "keystead_revocations", cause="NamespaceDeleted") == 1)
+
+        told = [each for each in world.objects("events") if each["involvedObject"]["kind"] == "Federation"]
+        assert [each["reason"] for each in told] == ["NamespaceDeleted"]
+        await world.until(lambda: world.objects("federations") == [])
+        await world.pass_time(5)
+        assert _figure(operator, "keystead_revocations", cause="NamespaceDeleted") is None
+
+
 async def test_metrics_name_an_identity_in_trouble() -> None:
     async with World() as world:
         world.azure.faults.add(Fault(service="arm", status=503))

@@ -8,7 +8,7 @@ import pytest
 from keystead.model.conditions import ConditionType
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.ids import NamespaceUid
-from keystead.model.reasons import Reason
+from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import ApprovalMode, NamespaceRule, Revocation
 from keystead.plan.steps import (
     BeginRevocation,
@@ -140,6 +140,18 @@ def test_rule_4_a_terminating_namespace_waits_for_finalizers_of_eso() -> None:
 
     assert kinds(plan.steps) == ["BeginRevocation"]
     assert plan.look_again == world.now + world.limits.finalizer_wait
+
+
+def test_rule_4_what_is_waited_for_is_said_at_the_ledger_entry() -> None:
+    world = served("cart")
+    world.terminate("cart")
+    world.finalizers["cart"] = 1
+
+    (verdict,) = world.plan().federations
+    (revoking,) = [each for each in verdict.conditions if each.type is ConditionType.REVOKING]
+
+    assert revoking.reason is Reason.NAMESPACE_DELETED
+    assert CATALOGUE[Reason.AWAITING_FINALIZERS].tenant in revoking.message
 
 
 def test_rule_4_finalizers_are_not_waited_for_longer_than_the_limit() -> None:

@@ -764,9 +764,11 @@ def test_a_store_that_already_agrees_is_nudged_and_left_alone() -> None:
     ("change", "told"),
     [
         pytest.param({"vault_url": "https://kv-shpo.vault.azure.net"}, "kv-shpo", id="mistyped vault"),
-        pytest.param({"auth_type": "ManagedIdentity"}, "ManagedIdentity", id="node identity"),
+        pytest.param({"auth_type": "ServicePrincipal"}, "ServicePrincipal", id="a principal with a secret"),
         pytest.param({"service_account_name": "two"}, "two", id="another account"),
-        pytest.param({"tenant_id": TENANT}, TENANT, id="tenant in both places"),
+        pytest.param(
+            {"tenant_id": TENANT, "vault_url": "https://kv-x.vault.azure.net"}, TENANT, id="a tenant and another vault"
+        ),
         pytest.param({"provider": "vault"}, "vault", id="another provider"),
         pytest.param({"controller": "dev"}, "dev", id="another controller"),
     ],

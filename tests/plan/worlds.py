@@ -111,6 +111,7 @@ class World:
     other_federations: tuple[Federation, ...] = ()
     accounts: dict[tuple[str, str], ServiceAccount] = field(default_factory=dict)
     stores: dict[tuple[str, str], Store] = field(default_factory=dict)
+    sharing: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     finalizers: dict[str, int] = field(default_factory=dict)
     identities: dict[IdentityId, IdentityState] = field(default_factory=dict)
     lanes: dict[IdentityId, Lane] = field(default_factory=dict)
@@ -205,6 +206,7 @@ class World:
             other_federations=self.other_federations,
             service_accounts=dict(self.accounts),
             stores=dict(self.stores),
+            sharing=dict(self.sharing),
             waiting_finalizers=dict(self.finalizers),
             identities=dict(self.identities),
             lanes=dict(self.lanes),
@@ -362,6 +364,16 @@ class World:
             provider="azurekv",
             ready=True,
             ours=step.own,
+            refresh_interval=step.refresh_interval,
+            labels=dict(step.labels),
+            annotations=dict(step.annotations),
+            dressed=frozenset(
+                (
+                    *(f"label:{key}" for key, _ in step.labels),
+                    *(f"annotation:{key}" for key, _ in step.annotations),
+                    *(("refreshInterval",) if step.refresh_interval is not None else ()),
+                )
+            ),
         )
 
     def _BeginRevocation(self, step: BeginRevocation) -> None:  # noqa: N802 - named for its step

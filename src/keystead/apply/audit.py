@@ -18,6 +18,7 @@ _log = structlog.wrap_logger(
     None,
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     logger_factory_args=("keystead.audit",),
+    cache_logger_on_first_use=False,  # it follows whoever configures the logs later
     audit=True,
 )
 

@@ -17,7 +17,8 @@ from keystead.apply.lanes import Lanes
 from keystead.apply.ports import ClusterWriter
 from keystead.apply.verifier import Verifier
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError
+from keystead.model.errors import KeysteadError, Refused
+from keystead.model.reasons import Reason
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
@@ -99,6 +100,12 @@ class Executor:
                 self._board.succeeded(step.unit)
         return None
 
+    async def _nudge(self, step: NudgeStore) -> None:
+        await self._cluster.nudge_store(step.namespace, step.name)
+        if step.suspect and not await self._cluster.may_mint(step.namespace, step.suspect):
+            text = f"ServiceAccount {step.namespace}/{step.suspect}: create on serviceaccounts/token is missing"
+            raise Refused(Reason.TOKENS_FORBIDDEN, text)
+
     async def _do(self, step: Step) -> None:
         cluster = self._cluster
         match step:
@@ -118,7 +125,7 @@ class Executor:
             case ApplyStore():
                 await cluster.apply_store(step)
             case NudgeStore():
-                await cluster.nudge_store(step.namespace, step.name)
+                await self._nudge(step)
             case NudgeExternalSecrets():
                 await cluster.nudge_external_secrets(step.namespace, step.store_name)
             case BeginRevocation():

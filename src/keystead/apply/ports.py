@@ -89,6 +89,9 @@ class ClusterWriter(Protocol):
 
     async def apply_store(self, step: ApplyStore) -> None: ...
 
+    async def may_mint(self, namespace: str, service_account: str) -> bool:
+        """Whether External Secrets Operator may get tokens for the account; yes where nobody may ask."""
+
     async def nudge_store(self, namespace: str, name: str) -> None: ...
 
     async def nudge_external_secrets(self, namespace: str, store_name: str) -> int:

@@ -14,6 +14,10 @@ def rbac(
             envvar="KEYSTEAD_SERVICE_ACCOUNT_NAMES", help="Accounts that claims may use, as the operator is told."
         ),
     ] = "keystead",
+    *,
+    token_roles: Annotated[
+        bool, typer.Option("--token-roles", help="Let the operator make the Roles of spec.template.tokenRole.")
+    ] = False,
 ) -> None:
     """Print roles, accounts and bindings as YAML: ``keystead rbac | kubectl apply --server-side -f -``."""
     from keystead.kube.rbac import rbac_yaml  # noqa: PLC0415 - the other commands need none of it
@@ -22,4 +26,4 @@ def rbac(
     if not names:
         # Empty is never permission: RBAC reads no names as any name.
         raise typer.BadParameter("give at least one name", param_hint="--service-account-names")
-    sys.stdout.write(rbac_yaml(namespace=namespace, account_names=names))
+    sys.stdout.write(rbac_yaml(namespace=namespace, account_names=names, token_roles=token_roles))

@@ -20,7 +20,7 @@ def sandbox(context: typer.Context) -> None:
     program = str(beside) if beside.exists() else shutil.which("keystead-sandbox")
     if program is None:
         raise Refused(
-            Reason.INTERNAL_ERROR, "keystead-sandbox is neither beside keystead nor on PATH; install Keystead with pip"
+            Reason.SETTING_INVALID, "keystead-sandbox is neither beside keystead nor on PATH; install Keystead with pip"
         )
     environment = {**os.environ, STARTED: repr(time.time())}  # noqa: TID251 - handed on as it is
     # The process becomes the sandbox: signals and the exit code need no forwarding.

@@ -9,6 +9,7 @@ import msgspec
 
 from keystead.kube import decode, guards
 from keystead.kube.client import Api
+from keystead.kube.eso import Eso
 from keystead.kube.informer import Informer, Patience, run_all
 from keystead.kube.kinds import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
 from keystead.model.clock import Clock
@@ -17,7 +18,6 @@ from keystead.model.records import Approval, Claim, Federation, Grant, Guards, N
 Changed = Callable[[Any, Any], None]
 R = TypeVar("R")
 _OPTIONAL_WAIT = 3.0  # seconds
-STORES_PATH = "/apis/external-secrets.io/v1/secretstores"
 
 
 class ClusterCaches:
@@ -30,6 +30,7 @@ class ClusterCaches:
         changed: Changed,
         *,
         account_names: Iterable[str],
+        eso: Eso | None = None,
         patience: Patience | None = None,
     ) -> None:
         names = sorted(account_names)
@@ -48,7 +49,8 @@ class ClusterCaches:
             "/api/v1/serviceaccounts", decode.service_account, field_selector=only, metadata_only=True
         )
         # External Secrets Operator need not be there.
-        self._stores = informer(STORES_PATH, decode.store, optional=True)
+        eso = eso or Eso(api)
+        self._stores = informer(eso.stores_path, decode.store, optional=True, locate=eso.locate)
         # Who may not read them, or has none, is not kept from work: nothing is then known of guards.
         ours = {"label_selector": guards.SELECTOR, "optional": True}
         self._policies = informer(guards.POLICIES_PATH, decode.guard_policy, **ours)
@@ -141,6 +143,9 @@ class ClusterCaches:
 
     def store(self, namespace: str, name: str) -> Store | None:
         return self._stores.objects.get((namespace, name))
+
+    def stores_in(self, namespace: str) -> Collection[Store]:
+        return self._stores_in.of(namespace)
 
     def stores_with_finalizers(self, namespace: str) -> int:
         return sum(1 for store in self._stores_in.of(namespace) if store.eso_finalizers)

@@ -120,6 +120,7 @@ def grant(item: Given) -> records.Grant:
             annotations=spec.template.annotations,
             store_refresh_interval=spec.template.store_refresh_interval,
             store_controller=spec.template.store_controller,
+            token_role=spec.template.token_role,
         ),
         max_claims_per_namespace=spec.max_claims_per_namespace,
         revocation=records.Revocation(spec.revocation.value),
@@ -258,6 +259,7 @@ def store(item: Given) -> records.Store:
     spec = _table(given.spec)
     provider = _table(spec.get("provider"))
     azure = _table(provider.get("azurekv"))
+    secret, refresh = _table(azure.get("authSecretRef")), spec.get("refreshInterval")
     ready = next((each for each in _rows(_table(given.status).get("conditions")) if each.get("type") == "Ready"), {})
     return records.Store(
         namespace=meta.namespace,
@@ -278,7 +280,43 @@ def store(item: Given) -> records.Store:
         eso_finalizers=sum(
             "externalsecrets.io" in each or "external-secrets.io" in each for each in meta.finalizers or ()
         ),
+        secret_client=str(_table(secret.get("clientId")).get("name") or ""),
+        secret_tenant=str(_table(secret.get("tenantId")).get("name") or ""),
+        new_sdk=azure.get("useAzureSDK") is True,
+        outdated_manager=_outdated(meta),
+        refresh_interval=refresh if isinstance(refresh, str | int) else None,
+        labels=meta.labels or {},
+        annotations=meta.annotations or {},
+        dressed=_dressed(meta),
     )
+
+
+def _outdated(meta: wire.OwnedMeta) -> str:
+    """Who wrote it in a version of the API that is served no more; its own controller is not meant."""
+    return next(
+        (
+            entry.manager
+            for entry in meta.managed_fields or ()
+            if entry.api_version.endswith("/v1beta1") and entry.manager not in (OURS, "external-secrets")
+        ),
+        "",
+    )
+
+
+def _dressed(meta: wire.OwnedMeta) -> frozenset[str]:
+    """What we own of a store beyond what is needed."""
+    owned: set[str] = set()
+    for entry in meta.managed_fields or ():
+        if entry.manager != OURS or not entry.fields_v1:
+            continue
+        fields = _table(msgspec.json.decode(entry.fields_v1))
+        metadata = _table(fields.get("f:metadata"))
+        for kind in ("label", "annotation"):
+            names = (each.removeprefix("f:") for each in _table(metadata.get(f"f:{kind}s")) if each.startswith("f:"))
+            owned |= {f"{kind}:{name}" for name in names if name != MANAGED_BY}
+        if "f:refreshInterval" in _table(fields.get("f:spec")):
+            owned.add("refreshInterval")
+    return frozenset(owned)
 
 
 def guard_policy(item: Given) -> records.GuardPolicy:

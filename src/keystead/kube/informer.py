@@ -16,8 +16,9 @@ Source of the protocol: Kubernetes documentation, "API Concepts" (efficient dete
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -79,6 +80,8 @@ class Informer(Generic[R]):
     """Ask for PartialObjectMetadata; a server that has none sends the whole objects."""
     optional: bool = False
     """The kind may be absent."""
+    locate: Callable[[], Awaitable[str]] | None = None
+    """Says where the kind lies now, when it is not where it was."""
     streams: bool = True
     """Try ``sendInitialEvents``; unset once the server has refused."""
     uid: Callable[[R], str] = attrgetter("uid")
@@ -122,6 +125,8 @@ class Informer(Generic[R]):
             began = self.clock.monotonic()
             error = await self._turn()
             wait = self._judge(error, self.clock.monotonic() - began)
+            if error is not None and error.code in _ABSENT and self.locate is not None and await self._moved():
+                continue
             if wait > 0:
                 await self.clock.sleep(wait)
 
@@ -139,6 +144,14 @@ class Informer(Generic[R]):
                 self.synced.set()
             else:
                 raise
+
+    async def _moved(self) -> bool:
+        """Whether the kind is to be found elsewhere."""
+        before = self.path
+        if self.locate is not None:
+            with contextlib.suppress(KeysteadError):
+                self.path = await self.locate()
+        return self.path != before
 
     async def _turn(self) -> KeysteadError | None:
         """Read what is there, if need be, and watch until the watch ends; what went wrong."""

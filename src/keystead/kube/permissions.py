@@ -54,11 +54,15 @@ class Role:
     """The built-in ClusterRole that includes this one."""
 
 
-def roles(account_names: Sequence[str]) -> tuple[Role, ...]:
-    """All of them, for an installation whose claims may use these ServiceAccounts."""
+def roles(account_names: Sequence[str], *, token_roles: bool = False) -> tuple[Role, ...]:
+    """All of them, for an installation whose claims may use these ServiceAccounts.
+
+    *token_roles*: grants may ask for a Role that lets External Secrets Operator mint tokens for a claim's account.
+    """
     names = tuple(sorted(account_names))
+    operator = (*_operator(names), *(_TOKEN_ROLES if token_roles else ()))
     return (
-        Role(OPERATOR, "The operator, `keystead run`.", _operator(names), account=True),
+        Role(OPERATOR, "The operator, `keystead run`.", operator, account=True),
         Role(OPERATOR, "The operator, in its own namespace.", (*_election(LEASE), _PROBE), account=True, cluster=False),
         Role(ENGINE, "The built-in secrets engine, `keystead sync`.", _engine(names), account=True),
         Role(ENGINE, "The engine, in its own namespace.", _election(ENGINE_LEASE), account=True, cluster=False),
@@ -99,6 +103,12 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule("", ("serviceaccounts/token",), ("create",), "prove the trust by an exchange", names=names),
         Rule(ESO, ("secretstores",), ("list", "watch", "create", "patch"), "the store of a claim"),
         Rule(ESO, ("externalsecrets",), ("list", "patch"), "wake those that failed before the store worked"),
+        Rule(
+            "authorization.k8s.io",
+            ("subjectaccessreviews",),
+            ("create",),
+            "when a store fails: whether ESO may mint tokens for its account",
+        ),
         Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
         Rule(
             *_GUARDS,
@@ -109,6 +119,15 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
+_TOKEN_ROLES = (
+    Rule(
+        "rbac.authorization.k8s.io",
+        ("roles", "rolebindings"),
+        ("create", "patch"),
+        "the Role of spec.template.tokenRole; the API server lets nobody give more than they have, which is to mint "
+        "tokens for accounts of the allowed names",
+    ),
+)
 _PROBE = Rule(
     "", ("serviceaccounts/token",), ("create",), "prove a new identity of a growing pool", names=(PROBE_ACCOUNT,)
 )

@@ -12,12 +12,14 @@ _GROUP = "rbac.authorization.k8s.io"
 _LABELS = {"app.kubernetes.io/part-of": "keystead"}
 
 
-def manifests(*, namespace: str = NAMESPACE, account_names: Sequence[str] = ("keystead",)) -> list[dict[str, Any]]:
+def manifests(
+    *, namespace: str = NAMESPACE, account_names: Sequence[str] = ("keystead",), token_roles: bool = False
+) -> list[dict[str, Any]]:
     """The namespace of the installation, the accounts of our two processes, all roles, and the processes' bindings.
 
     The probe's account has no rights at all; the operator asks tokens for it.
     """
-    found = roles(account_names)
+    found = roles(account_names, token_roles=token_roles)
     accounts = [*sorted({role.name for role in found if role.account}), PROBE_ACCOUNT]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": _LABELS}},
@@ -26,9 +28,11 @@ def manifests(*, namespace: str = NAMESPACE, account_names: Sequence[str] = ("ke
     ]
 
 
-def rbac_yaml(*, namespace: str = NAMESPACE, account_names: Sequence[str] = ("keystead",)) -> str:
+def rbac_yaml(
+    *, namespace: str = NAMESPACE, account_names: Sequence[str] = ("keystead",), token_roles: bool = False
+) -> str:
     """For ``kubectl apply``."""
-    objects = manifests(namespace=namespace, account_names=account_names)
+    objects = manifests(namespace=namespace, account_names=account_names, token_roles=token_roles)
     return "---\n".join(plain_yaml(each) for each in objects)
 
 

@@ -156,6 +156,13 @@ class TemplateSpec(_Part):
             description="spec.controller of the SecretStore; 'keystead' hands it to the built-in engine, empty to ESO."
         ),
     ] = ""
+    token_role: Annotated[
+        bool,
+        Meta(
+            description="Make a Role in each namespace that lets External Secrets Operator mint tokens for the account; "
+            "the operator needs the rights that `keystead rbac --token-roles` adds."
+        ),
+    ] = False
 
 
 class VaultGrantSpec(_Part):
@@ -346,6 +353,7 @@ class ManagedFields(Struct, rename="camel", kw_only=True):
     """What one field manager owns; the fields stay text until somebody asks."""
 
     manager: str = ""
+    api_version: str = ""
     fields_v1: msgspec.Raw = msgspec.Raw()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from keystead.kube.client import Api
 from keystead.kube.decode import CLIENT_ID, MANAGED_BY, OURS, TENANT_ID
+from keystead.kube.eso import Eso
 from keystead.kube.kinds import FEDERATION, VAULT_CLAIM
 from keystead.kube.resources import API_VERSION, AUTOMATIC_LABEL, FINALIZER, GROUP
 from keystead.model.clock import Clock
@@ -21,7 +22,7 @@ from keystead.model.records import Federation
 from keystead.model.secret import Secret
 from keystead.plan.steps import AnnotateServiceAccount, ApplyStore, CreateClaim, EnsureServiceAccount
 
-_ESO = "/apis/external-secrets.io/v1/namespaces"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _TOKEN_SECONDS = 600  # the shortest that Kubernetes gives; one exchange needs seconds
 NUDGE = f"{GROUP}/nudge"
 
@@ -37,9 +38,10 @@ def _account(namespace: str, name: str) -> str:
 class ClusterWriter:
     """Implements :class:`keystead.apply.ports.ClusterWriter`."""
 
-    def __init__(self, api: Api, clock: Clock) -> None:
+    def __init__(self, api: Api, clock: Clock, eso: Eso | None = None) -> None:
         self._api = api
         self._clock = clock
+        self._eso = eso or Eso(api)
 
     async def namespace_uid(self, name: str) -> NamespaceUid | None:
         found = await self._api.get(f"/api/v1/namespaces/{name}")
@@ -164,8 +166,10 @@ class ClusterWriter:
             spec["controller"] = step.controller
         if step.refresh_interval is not None:
             spec["refreshInterval"] = step.refresh_interval
-        body = {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": metadata, "spec": spec}
-        path = f"{_ESO}/{step.namespace}/secretstores/{step.name}"
+        if step.token_role:
+            await self._apply_token_role(step)
+        body = {"apiVersion": self._eso.api_version, "kind": "SecretStore", "metadata": metadata, "spec": spec}
+        path = f"{self._eso.folder(step.namespace)}/secretstores/{step.name}"
         if step.drop:
             # An apply takes away only what is ours; in one write, so that the store is never half of either.
             together = {**azure, **dict.fromkeys(step.drop)}
@@ -175,14 +179,42 @@ class ClusterWriter:
         except FieldConflict as error:
             raise _conflict(Reason.STORE_CONFLICT, f"SecretStore {step.name}", error) from error
 
+    async def _apply_token_role(self, step: ApplyStore) -> None:
+        """Both go with the claim."""
+        for item in token_role(step, self._eso.account):
+            path = f"{_RBAC}/namespaces/{step.namespace}/{item['kind'].lower()}s/{item['metadata']['name']}"
+            await self._api.apply(path, item, manager=OURS)
+
+    async def may_mint(self, namespace: str, service_account: str) -> bool:
+        attributes = {
+            "namespace": namespace,
+            "verb": "create",
+            "resource": "serviceaccounts",
+            "subresource": "token",
+            "name": service_account,
+        }
+        place, _, _ = self._eso.account.partition("/")
+        spec = {
+            "user": self._eso.user,
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{place}", "system:authenticated"],
+            "resourceAttributes": attributes,
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        try:
+            answer = await self._api.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        except Refused:
+            return True  # roles of an older installation: nothing is known against it
+        return bool(answer["status"]["allowed"])
+
     async def nudge_store(self, namespace: str, name: str) -> None:
-        await self._nudge(f"{_ESO}/{namespace}/secretstores/{name}")
+        await self._nudge(f"{self._eso.folder(namespace)}/secretstores/{name}")
 
     async def nudge_external_secrets(self, namespace: str, store_name: str) -> int:
-        listed = await self._api.get(f"{_ESO}/{namespace}/externalsecrets")
+        folder = self._eso.folder(namespace)
+        listed = await self._api.get(f"{folder}/externalsecrets")
         failing = [each for each in (listed or {}).get("items") or () if _fails_on(each, store_name)]
         for each in failing:
-            await self._nudge(f"{_ESO}/{namespace}/externalsecrets/{each['metadata']['name']}")
+            await self._nudge(f"{folder}/externalsecrets/{each['metadata']['name']}")
         return len(failing)
 
     async def _nudge(self, path: str) -> None:
@@ -198,6 +230,31 @@ def instant(moment: datetime.datetime) -> str:
 def _ownership(claim_name: str, claim_uid: str) -> dict[str, Any]:
     owner = {"apiVersion": API_VERSION, "kind": VAULT_CLAIM.kind, "name": claim_name, "uid": claim_uid}
     return {"labels": {MANAGED_BY: OURS}, "ownerReferences": [owner]}
+
+
+def token_role(step: ApplyStore, account: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pure: a Role to mint tokens for the claim's account, and nothing else, bound to *account* alone."""
+    place, _, name = account.partition("/")
+    group = "rbac.authorization.k8s.io"
+    metadata = {
+        "name": f"keystead-token-{step.service_account_name}",
+        **_ownership(step.claim_name, step.claim_uid),
+    }
+    rule = {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts/token"],
+        "resourceNames": [step.service_account_name],
+        "verbs": ["create"],
+    }
+    role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": place}],
+    }
+    return role, binding
 
 
 def _federation_object(federation: Federation) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Reason(StrEnum):
     VERIFIED = "Verified"
     STORE_APPLIED = "StoreApplied"
     STORE_READY = "StoreReady"
+    STORE_UNTESTED = "StoreUntested"
+    STORES_SHARE_ACCOUNT = "StoresShareAccount"
+    STORE_MANIFEST_OUTDATED = "StoreManifestOutdated"
     VALID = "Valid"
     POOL_READY = "PoolReady"
     CAPACITY_AVAILABLE = "CapacityAvailable"
@@ -67,6 +70,10 @@ class Reason(StrEnum):
     TUPLE_TAKEN = "TupleTaken"
     STORE_CONFLICT = "StoreConflict"
     STORE_NOT_READY = "StoreNotReady"
+    STORE_USES_NODE_IDENTITY = "StoreUsesNodeIdentity"
+    TENANT_TWICE = "TenantTwice"
+    CLIENT_TWICE = "ClientTwice"
+    TOKENS_FORBIDDEN = "TokensForbidden"
     SERVICE_ACCOUNT_CONFLICT = "ServiceAccountConflict"
     IDENTITY_NOT_FOUND = "IdentityNotFound"
     IDENTITY_SHARED = "IdentityShared"
@@ -98,6 +105,7 @@ class Reason(StrEnum):
     ROLE_MISSING = "RoleMissing"
     GROUP_NOT_FOUND = "ResourceGroupNotFound"
     AZURE_QUOTA = "AzureQuota"
+    SETTING_INVALID = "SettingInvalid"
     # causes of a revocation
     NAMESPACE_DELETED = "NamespaceDeleted"
     NAMESPACE_RECREATED = "NamespaceRecreated"
@@ -151,6 +159,24 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.VERIFIED: _say(_OK, True, "A token exchange and a look at the vault succeeded."),
     Reason.STORE_APPLIED: _say(_OK, True, "ServiceAccount and SecretStore are in place."),
     Reason.STORE_READY: _say(_OK, True, "The secrets engine has accepted the SecretStore."),
+    Reason.STORE_UNTESTED: _say(
+        _OK,
+        True,
+        "The SecretStore says useAzureSDK, with which External Secrets Operator calls it ready before it has tried "
+        "anything; condition Verified says whether access works.",
+    ),
+    Reason.STORES_SHARE_ACCOUNT: _say(
+        _OK,
+        True,
+        "Several SecretStores use this ServiceAccount: all of them read with its rights, and External Secrets Operator "
+        "signs in anew whenever one ExternalSecret goes from one to the other.",
+    ),
+    Reason.STORE_MANIFEST_OUTDATED: _say(
+        _OK,
+        True,
+        "The SecretStore was written as external-secrets.io/v1beta1, which External Secrets Operator does not serve "
+        "since 0.17; write external-secrets.io/v1 in its manifest.",
+    ),
     Reason.VALID: _say(_OK, True, "The grant makes sense."),
     Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
     Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
@@ -237,6 +263,31 @@ CATALOGUE: dict[Reason, Explanation] = {
         True,
         "The token exchange is proven, but the secrets engine does not accept the SecretStore yet; it looks again.",
         "See the SecretStore's events: `kubectl describe secretstore`.",
+    ),
+    Reason.STORE_USES_NODE_IDENTITY: _say(
+        _BLOCK,
+        False,
+        "The SecretStore uses the identity of the node (authType ManagedIdentity), which nodes outside Azure do not have "
+        "and all namespaces of a node share; use authType WorkloadIdentity and serviceAccountRef.",
+    ),
+    Reason.TENANT_TWICE: _say(
+        _BLOCK,
+        False,
+        "The tenant stands in the SecretStore and on the ServiceAccount, and External Secrets Operator refuses two; "
+        "remove it from the SecretStore.",
+    ),
+    Reason.CLIENT_TWICE: _say(
+        _BLOCK,
+        False,
+        "The client id stands in the SecretStore and on the ServiceAccount, and External Secrets Operator refuses two; "
+        "remove authSecretRef from the SecretStore.",
+    ),
+    Reason.TOKENS_FORBIDDEN: _say(
+        _BLOCK,
+        False,
+        "External Secrets Operator may not get tokens for the ServiceAccount. " + _ASK,
+        "Let its account create serviceaccounts/token, or set spec.template.tokenRole; KEYSTEAD_ESO_ACCOUNT names the "
+        "account that is meant.",
     ),
     Reason.SERVICE_ACCOUNT_CONFLICT: _say(
         _BLOCK,
@@ -371,6 +422,11 @@ CATALOGUE: dict[Reason, Explanation] = {
         False,
         "The annotation keystead.dev/adopt of the grant has an entry that makes no sense; the others count. " + _ASK,
         "Correct the entry that the message names: NAMESPACE, NAMESPACE/SERVICEACCOUNT or *.",
+    ),
+    Reason.SETTING_INVALID: _say(
+        _BLOCK,
+        False,
+        "A setting of the operator, or what it needs on its machine, makes no sense; the message names it.",
     ),
     Reason.NAMESPACE_DELETED: _say(_WAIT, True, "The namespace is gone."),
     Reason.NAMESPACE_RECREATED: _say(

@@ -86,6 +86,8 @@ class Template:
     annotations: Mapping[str, str] = field(default_factory=dict)
     store_refresh_interval: int | str | None = None
     store_controller: str = ""
+    token_role: bool = False
+    """A Role that lets External Secrets Operator, and nobody else, mint tokens for the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,19 @@ class Store:
     """Other field managers that own anything under ``spec.provider``."""
     eso_finalizers: int = 0
     """How many finalizers of External Secrets Operator it carries."""
+    secret_client: str = ""
+    """Name of the Secret that ``authSecretRef`` takes the client id from."""
+    secret_tenant: str = ""
+    """The same for the tenant."""
+    new_sdk: bool = False
+    """``useAzureSDK``: Ready is said before anything was tried."""
+    outdated_manager: str = ""
+    """Who wrote it in a version of External Secrets Operator's API that newer releases do not serve."""
+    refresh_interval: int | str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    dressed: frozenset[str] = frozenset()
+    """What we own beyond what is needed: ``label:NAME``, ``annotation:NAME``, ``refreshInterval``."""
 
 
 @dataclass(frozen=True, slots=True)

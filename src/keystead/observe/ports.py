@@ -55,5 +55,7 @@ class Caches(Protocol):
 
     def store(self, namespace: str, name: str) -> Store | None: ...
 
+    def stores_in(self, namespace: str) -> Collection[Store]: ...
+
     def stores_with_finalizers(self, namespace: str) -> int:
         """How many SecretStores of this namespace still carry a finalizer of ESO's."""

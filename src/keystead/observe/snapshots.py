@@ -122,6 +122,7 @@ class Observer:
             ),
             service_accounts=self._accounts(claims, mine, grant),
             stores=self._stores(claims, grant),
+            sharing=self._sharing(claims),
             waiting_finalizers=self._finalizers(mine, {key for key, each in namespaces.items() if each.terminating}),
             identities=self._inventory.states(identities, name),
             lanes=self._memory.lanes(),
@@ -194,6 +195,15 @@ class Observer:
         places = {(each.namespace, each.secret_store_name or default) for each in claims}
         found = {place: self._caches.store(*place) for place in places}
         return {place: store for place, store in found.items() if store is not None}
+
+    def _sharing(self, claims: Iterable[Claim]) -> dict[tuple[str, str], tuple[str, ...]]:
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for namespace in {each.namespace for each in claims}:
+            stores = self._caches.stores_in(namespace)
+            for store in stores if len(stores) > 1 else ():
+                if store.service_account_name:
+                    found[namespace, store.service_account_name].append(store.name)
+        return {place: tuple(sorted(names)) for place, names in found.items() if len(names) > 1}
 
     def _finalizers(self, federations: Iterable[Federation], terminating: set[str]) -> dict[str, int]:
         places = {each.namespace for each in federations} & terminating

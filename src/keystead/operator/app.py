@@ -26,6 +26,7 @@ from keystead.azure.pool import PoolClient
 from keystead.azure.transport import MakeTransport, aiohttp_transport
 from keystead.kube.caches import ClusterCaches
 from keystead.kube.client import Api, load_config
+from keystead.kube.eso import Eso
 from keystead.kube.informer import Patience
 from keystead.kube.issuer import read_cluster
 from keystead.kube.lease import Lease, LeaseTimes
@@ -97,6 +98,7 @@ class Operator:
         self._writes = self.api.only_while(lambda: self.lease.held)
         self._status = StatusWriter(self._writes, self._clock, instance=self._instance)
         self._board = Board()
+        self._eso = Eso(self.api, settings.eso_account)
         self.caches: ClusterCaches | None = None
         self.inventory: Inventory | None = None
         self.lanes: Lanes | None = None
@@ -115,6 +117,7 @@ class Operator:
             self._clock,
             lambda old, new: self._changed(queue, old, new),
             account_names=self.settings.service_account_names,
+            eso=self._eso,
             patience=self._seams.patience,
         )
         watch = asyncio.create_task(caches.run(), name="informers")
@@ -206,7 +209,7 @@ class Operator:
 
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
-        writer = ClusterWriter(self._writes, clock)
+        writer = ClusterWriter(self._writes, clock, self._eso)
         status = self._status
 
         def requeue(name: str) -> None:
@@ -252,7 +255,8 @@ class Operator:
             return max(told, default=Told.ALL)
 
         executor = Executor(writer, self.lanes, self._verifier, growing.grower, board, clock)
-        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans)
+        planned = self.metrics.pools.planned
+        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, planned)
         return self.controller
 
     async def _drain(self, controller: Controller) -> None:

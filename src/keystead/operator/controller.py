@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -12,6 +13,8 @@ from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
 from keystead.plan.planner import make_plan
+from keystead.plan.snapshot import Snapshot
+from keystead.plan.steps import Plan
 from keystead.report.publish import BELIEVED, Publisher, Told
 
 log = structlog.get_logger("keystead.controller")
@@ -36,6 +39,7 @@ class Controller:
         queue: WorkQueue[str],
         clock: Clock,
         orphans: Orphans,
+        planned: Callable[[Snapshot, Plan], None] = lambda _seen, _plan: None,
     ) -> None:
         self._observer = observer
         self._executor = executor
@@ -43,6 +47,7 @@ class Controller:
         self._queue = queue
         self._clock = clock
         self._orphans = orphans
+        self._planned = planned
         self.passes = 0
 
     def requeue(self, name: str) -> None:
@@ -91,6 +96,7 @@ class Controller:
         if seen is None:
             return await self._orphans(name)
         plan = make_plan(seen)
+        self._planned(seen, plan)
         await self._executor.carry_out(plan)
         told = await self._publisher.publish(seen, plan)
         if seen.grant is None:

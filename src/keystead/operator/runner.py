@@ -29,7 +29,7 @@ async def run(settings: Settings) -> None:
             text = (
                 f"KEYSTEAD_HEALTH_PORT: {where} cannot be served ({error.strerror}); give a free port, or 0 for none."
             )
-            raise Refused(Reason.INTERNAL_ERROR, text) from error
+            raise Refused(Reason.SETTING_INVALID, text) from error
     try:
         await operator.run(stop)
     except* KeysteadError as group:

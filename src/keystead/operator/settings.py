@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from keystead.azure.clouds import CLOUDS
+from keystead.kube.eso import ACCOUNT
 from keystead.model.errors import Refused
 from keystead.model.reasons import Reason
 from keystead.model.secret import Secret
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
+_ACCOUNT = re.compile(r"^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*$")
 _TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 T = TypeVar("T")
@@ -54,6 +56,9 @@ class Settings:
     )
     service_account_names: tuple[str, ...] = _setting(
         "KEYSTEAD_SERVICE_ACCOUNT_NAMES", ("keystead",), "Names that claims may use."
+    )
+    eso_account: str = _setting(
+        "KEYSTEAD_ESO_ACCOUNT", ACCOUNT, "ServiceAccount of External Secrets Operator, NAMESPACE/NAME."
     )
     observe_only: bool = _setting("KEYSTEAD_OBSERVE_ONLY", False, "Plan and report, write nothing.")
     require_guards: bool = _setting(
@@ -109,6 +114,10 @@ def _parse(name: str, variable: str, text: str, default: Any) -> Any:
         return Secret(text)
     if name in _CHOICES and text not in _CHOICES[name]:
         raise _bad(variable, text, f"one of {', '.join(_CHOICES[name])}")
+    if name == "eso_account":
+        if not _ACCOUNT.match(text):
+            raise _bad(variable, text, "a ServiceAccount as NAMESPACE/NAME")
+        return text
     if isinstance(default, bool):
         if text.lower() not in ("true", "false", "1", "0"):
             raise _bad(variable, text, "true or false")
@@ -143,4 +152,4 @@ def _duration(name: str, variable: str, text: str) -> float:
 
 
 def _bad(variable: str, text: str, allowed: str) -> Refused:
-    return Refused(Reason.INTERNAL_ERROR, f"{variable}: {text!r} is not allowed: give {allowed}.")
+    return Refused(Reason.SETTING_INVALID, f"{variable}: {text!r} is not allowed: give {allowed}.")

@@ -5,13 +5,28 @@
 - An approval that an edit of the grant made void (another vault, review required from now on) is the edit's doing.
 """
 
+import contextlib
+
+from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation, Grant
 from keystead.plan.admission import Admission
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.removal import Cause, namespace_cause
 from keystead.plan.snapshot import Snapshot
+
+_REASONS = {str(reason): reason for reason in Reason}
+
+
+def _pool(grant: Grant | None) -> set[IdentityId]:
+    """The grant's identities, those that make no sense left out."""
+    found = set()
+    for member in grant.identities if grant is not None else ():
+        with contextlib.suppress(ValueError):
+            found.add(IdentityId.parse(member.resource_id))
+    return found
 
 
 class Causes:
@@ -22,6 +37,7 @@ class Causes:
         self._holdings = holdings
         self._grant = grant
         self._frozen = frozen
+        self._pool = _pool(grant)
         self._approvals = {each.name for each in snapshot.approvals if not each.deleting}
         self._vacating = {
             each.identity
@@ -33,7 +49,7 @@ class Causes:
         """Why this entry has to go; ``None`` when it stays."""
         cause = self._outside(federation, admission)
         if cause is None and federation.deleting:
-            return Cause(Reason.FEDERATION_DELETED)
+            return Cause(self._begun_for(federation, admission))
         if cause is not None or self._frozen or admission is None:
             return cause
         if not admission.allowed:
@@ -43,6 +59,19 @@ class Causes:
         if self._displaced(federation):
             return Cause(Reason.IDENTITY_FULL)
         return None
+
+    def _begun_for(self, federation: Federation, admission: Admission | None) -> Reason:
+        """Why an entry is on its way out that no outer cause ends: as was said when it began, or as it would be now."""
+        said = find(federation.conditions, ConditionType.REVOKING)
+        if said is not None and said.reason in _REASONS:
+            return _REASONS[said.reason]
+        if self._frozen or admission is None:
+            return Reason.FEDERATION_DELETED
+        if not admission.allowed:
+            return admission.reason
+        if admission.review is not None and not admission.review.passed:
+            return Reason.APPROVAL_WITHDRAWN
+        return Reason.IDENTITY_REMOVED if federation.identity not in self._pool else Reason.FEDERATION_DELETED
 
     def _outside(self, federation: Federation, admission: Admission | None) -> Cause | None:
         """Causes that no edit of a living grant makes."""

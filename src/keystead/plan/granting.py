@@ -11,7 +11,7 @@ from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
-from keystead.model.records import Federation, ServiceAccount, Store
+from keystead.model.records import Claim, Federation, ServiceAccount, Store
 from keystead.plan.admission import Admission
 from keystead.plan.adoption import Adoptions, command, taken_text
 from keystead.plan.failures import resume
@@ -29,9 +29,12 @@ from keystead.plan.steps import (
     Verify,
     WriteCredential,
 )
-from keystead.plan.stores import Claimant, Standing, judge_account, judge_store
+from keystead.plan.stores import HINTS, Claimant, Standing, Wanted, dress, hint, judge_account, judge_store
 from keystead.plan.validation import Validated
 from keystead.plan.verification import Proof, Proofs
+
+TOKEN_ROLE_MARK = "keystead.dev/token-role"  # noqa: S105 - the name of an annotation
+"""Annotation of a store: External Secrets Operator has been given a Role for this account."""
 
 
 class Progress(NamedTuple):
@@ -52,6 +55,8 @@ class Progress(NamedTuple):
     annotated: bool = False
     store: Reason | None = None
     """How the store stands once everything is applied; ``None`` before."""
+    hint: tuple[Reason, str] | None = None
+    """Something to know about a store that works."""
     wake: datetime.datetime | None = None
     obsolete: tuple[str, ...] = ()
     """Names of Federations that this claim needs no more."""
@@ -79,6 +84,7 @@ class _Finish(NamedTuple):
     store: Reason | None = None
     conflict: Reason | None = None
     message: str = ""
+    hint: tuple[Reason, str] | None = None
 
 
 class Granting:
@@ -130,6 +136,7 @@ class Granting:
             verified=verified,
             annotated=finish.annotated,
             store=finish.store,
+            hint=finish.hint,
             wake=proof.due if federated else None,
         )
 
@@ -185,13 +192,14 @@ class Granting:
         verified: bool,
     ) -> _Finish:
         """Annotation, store and nudges, as far as they are missing, onto *steps*."""
-        snapshot, grant = self._snapshot, self._valid.grant
+        snapshot = self._snapshot
         place = (federation.namespace, federation.service_account_name)
         found: ServiceAccount | None = snapshot.service_accounts.get(place)
         existing: Store | None = snapshot.stores.get((federation.namespace, admission.store))
-        claimant = Claimant(command(grant.name, place[0]), self._adoptions.word.covers(*place))
+        claimant = Claimant(command(self._valid.grant.name, place[0]), self._adoptions.word.covers(*place))
         account = judge_account(found, state.client_id, state.tenant_id, claimant)
-        store = judge_store(existing, self._vault, place[1], grant.template.store_controller, claimant)
+        wanted = self._wanted(place[1])
+        store = judge_store(existing, wanted, claimant)
         annotated = not account.apply and account.conflict is None
         conflict = account if account.conflict is not None else store
         if conflict.conflict is not None:
@@ -213,30 +221,46 @@ class Granting:
                 )
             )
         if store.apply:
-            steps.append(self._apply(admission, federation, store))
+            steps.append(self._apply(admission, federation, store, dress(existing, wanted)))
         touched = account.apply or store.apply
         says = None if touched or not verified else _engine_says(existing)
         if touched or says is not None:
             steps += self._nudges(admission, existing, touched=account.apply, applied=store.apply, says=says)
-        return _Finish(annotated, says)
+        known = hint(existing, snapshot.sharing.get(place, ())) if says is Reason.STORE_READY else None
+        return _Finish(annotated, says, hint=known)
 
-    def _apply(self, admission: Admission, federation: Federation, store: Standing) -> ApplyStore:
-        claim, template = admission.claim, self._valid.grant.template
+    def _wanted(self, account: str) -> Wanted:
+        """What the store should say, by the grant's template."""
+        template = self._valid.grant.template
+        # So that a template that begins to ask for the role reaches stores that stand already, and their accounts.
+        marks = {TOKEN_ROLE_MARK: account} if template.token_role else {}
+        return Wanted(
+            self._vault,
+            account,
+            template.store_controller,
+            template.store_refresh_interval,
+            template.labels,
+            {**template.annotations, **marks} if marks else template.annotations,
+        )
+
+    def _apply(self, admission: Admission, federation: Federation, store: Standing, wanted: Wanted) -> ApplyStore:
+        claim = admission.claim
         return ApplyStore(
             claim.key,
             federation.namespace,
             admission.store,
             self._vault,
             federation.service_account_name,
-            template.store_controller,
-            template.store_refresh_interval,
-            tuple(sorted(template.labels.items())),
-            tuple(sorted(template.annotations.items())),
+            wanted.controller,
+            wanted.refresh_interval,
+            tuple(sorted(wanted.labels.items())),
+            tuple(sorted(wanted.annotations.items())),
             claim.name,
             claim.uid,
             own=store.own,
             force=store.force,
             drop=store.drop,
+            token_role=self._valid.grant.template.token_role,
         )
 
     def _nudges(
@@ -244,20 +268,30 @@ class Granting:
     ) -> list[Step]:
         """Once each: what the claim already says about its store tells whether that was done."""
         claim = admission.claim
-        if says is not None:
-            carried = find(claim.conditions, ConditionType.STORE_READY)
-            if carried is not None and carried.reason == says:
-                return []
+        if says is not None and self._is_told(claim, says):
+            return []
         place = (claim.key, claim.namespace, admission.store)
         if touched or applied:
             nudged: list[Step] = [NudgeStore(*place)] if existing is not None and not applied else []
             return [*nudged, NudgeExternalSecrets(*place)]
         if says is Reason.STORE_NOT_READY:
-            return [NudgeStore(*place)]
+            # With a controller of its own the store is not External Secrets Operator's.
+            suspect = "" if self._valid.grant.template.store_controller else admission.service_account
+            return [NudgeStore(*place, suspect)]
         # ExternalSecrets that failed before the store worked wait minutes by their own back-off.
         if says is Reason.STORE_READY:
             return [NudgeExternalSecrets(*place)]
         return []
+
+    def _is_told(self, claim: Claim, says: Reason) -> bool:
+        """Whether the claim says of its store what there is to say, and nothing about it went wrong."""
+        carried = find(claim.conditions, ConditionType.STORE_READY)
+        if carried is None:
+            return False
+        if says is Reason.STORE_NOT_READY:
+            failure = self._snapshot.failures.get(claim.key)
+            return carried.reason == says and (failure is None or failure.step != NudgeStore.__name__)
+        return carried.reason == says or (carried.reason in HINTS and says is Reason.STORE_READY)
 
 
 def _write(unit: str, federation: Federation) -> WriteCredential:

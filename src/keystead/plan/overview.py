@@ -51,6 +51,7 @@ def grant_verdict(scene: Scene, grant: Grant) -> GrantVerdict:
         ready=counts.count("ready"),
         awaiting_review=counts.count("review"),
         blocked=counts.count("blocked"),
+        exhausted=_exhausted(scene),
     )
 
 
@@ -119,12 +120,17 @@ def _pool_ready(scene: Scene) -> ConditionDraft:
     return draft(_C.POOL_READY, _T, Reason.POOL_READY, f"{CATALOGUE[Reason.POOL_READY].tenant} {told}".strip())
 
 
+def _exhausted(scene: Scene) -> int:
+    """Claims that wait for a slot."""
+    waiting = (Reason.POOL_EXHAUSTED, Reason.POOL_GROWING)
+    return sum(1 for each in scene.claims if each.conditions[-1].reason in waiting)
+
+
 def _capacity(scene: Scene) -> ConditionDraft:
     pool = scene.pool
     if pool is None:
         return draft(_C.CAPACITY_AVAILABLE, _U, Reason.GRANT_INVALID)
-    waiting = (Reason.POOL_EXHAUSTED, Reason.POOL_GROWING)
-    missing = sum(1 for each in scene.claims if each.conditions[-1].reason in waiting)
+    missing = _exhausted(scene)
     if missing and scene.growth is not None:
         return draft(_C.CAPACITY_AVAILABLE, _F, *missing_slots(missing, scene.growth, scene.grown, pool))
     if missing:

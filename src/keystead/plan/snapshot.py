@@ -96,6 +96,8 @@ class Snapshot:
     """Ledger entries of other grants on identities of this pool, or for subjects of this grant's claims."""
     service_accounts: Mapping[tuple[str, str], ServiceAccount] = field(default_factory=dict)
     stores: Mapping[tuple[str, str], Store] = field(default_factory=dict)
+    sharing: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By namespace and account: the stores that use it, where there are several."""
     waiting_finalizers: Mapping[str, int] = field(default_factory=dict)
     """By terminating namespace: SecretStores there that still carry a finalizer of ESO's."""
     identities: Mapping[IdentityId, IdentityState] = field(default_factory=dict)

@@ -124,15 +124,21 @@ class ApplyStore:
     force: bool = False
     drop: tuple[str, ...] = ()
     """Fields of ``spec.provider.azurekv`` that go with the same write."""
+    token_role: bool = False
+    """With a Role that lets External Secrets Operator mint tokens for the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class NudgeStore:
-    """Touch an existing store that fails, so that its engine looks again at once."""
+    """Touch an existing store that fails, so that its engine looks again at once.
+
+    Refused(TOKENS_FORBIDDEN) when External Secrets Operator may not mint tokens for *suspect*; empty: nobody asks.
+    """
 
     unit: str
     namespace: str
     name: str
+    suspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +323,8 @@ class GrantVerdict:
     ready: int = 0
     awaiting_review: int = 0
     blocked: int = 0
+    exhausted: int = 0
+    """Claims that wait for a slot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from keystead.plan.admission import Admission, Admissions
 from keystead.plan.adoption import Adoptions, Finding, command
 from keystead.plan.holdings import Holdings
 from keystead.plan.snapshot import Snapshot
-from keystead.plan.stores import Claimant, Difference, account_differences, judge_account, judge_store
+from keystead.plan.stores import Claimant, Difference, Wanted, account_differences, judge_account, judge_store
 from keystead.plan.stores import differences as store_differences
 from keystead.plan.validation import Validated
 
@@ -224,8 +224,8 @@ class _Survey:
             yield Row("ServiceAccount", namespace, account, account, state, _added(told, state), differences=told)
         store = self._snapshot.stores.get((namespace, admission.store))
         if store is not None and not store.ours:
-            wanted = (str(self._valid.vault), account, self._valid.grant.template.store_controller)
-            standing, told = judge_store(store, *wanted, claimant), store_differences(store, *wanted)
+            wanted = Wanted(str(self._valid.vault), account, self._valid.grant.template.store_controller)
+            standing, told = judge_store(store, wanted, claimant), store_differences(store, wanted)
             state = possible if standing.force else State.AS_IT_IS
             reason = _added(told, state)
             if standing.conflict is not None:

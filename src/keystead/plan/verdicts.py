@@ -21,6 +21,7 @@ from keystead.plan.steps import (
     ClaimVerdict,
     EnsureServiceAccount,
     FederationVerdict,
+    NudgeStore,
     RecordFederation,
     Verify,
     WriteCredential,
@@ -149,6 +150,10 @@ class ClaimVerdicts:
         failure = progress.failure
         if progress.conflict is not None:
             return draft(_C.STORE_READY, _F, progress.conflict, progress.conflict_message)
+        if progress.store is Reason.STORE_NOT_READY and failure is not None and failure.step == NudgeStore.__name__:
+            return draft(_C.STORE_READY, _F, failure.reason, _told(failure.reason, failure.message))
+        if progress.hint is not None:
+            return draft(_C.STORE_READY, _T, *progress.hint)
         if progress.store is not None:
             return _STORE_READY if progress.store is Reason.STORE_READY else _STORES[progress.store]
         if failure is not None and failure.step not in (*_AZURE_STEPS, *_PROOF_STEPS):

@@ -13,6 +13,7 @@ from keystead.model.credentials import IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.records import Claim, Federation
 from keystead.plan.snapshot import Lane
+from keystead.report.pools import Pools, new_histogram
 
 
 class Watched(Protocol):
@@ -82,9 +83,19 @@ class _Counts(Collector):
                 claims.add_metric([grant, reason], count)
             for (identity,), count in _tally((each.identity.name,) for each in objects.federations()):
                 entries.add_metric([identity], count)
+            yield _revocations(objects.federations())
         yield claims
         yield entries
         yield exchanges
+
+
+def _revocations(entries: Iterable[Federation]) -> GaugeMetricFamily:
+    """Trust that is being taken away, by its cause: what stays there is what Azure does not let go of."""
+    going = GaugeMetricFamily("keystead_revocations", "Ledger entries being revoked, by cause.", labels=["cause"])
+    causes = (find(each.conditions, ConditionType.REVOKING) for each in entries if each.deleting)
+    for (cause,), count in _tally((each.reason if each is not None else "New",) for each in causes):
+        going.add_metric([cause], count)
+    return going
 
 
 def _watches(informers: Iterable[Watched]) -> Iterator[GaugeMetricFamily]:
@@ -111,6 +122,9 @@ def _azure(sources: Sources) -> Iterator[GaugeMetricFamily]:
         "keystead_identity_trouble", "1 while an identity cannot be used.", labels=["identity", "reason"]
     )
     waiting = GaugeMetricFamily("keystead_lane_queued", "Writes that wait on an identity's lane.", labels=["identity"])
+    wait = GaugeMetricFamily(
+        "keystead_lane_wait_seconds", "Seconds until an identity takes another write.", labels=["identity"]
+    )
     for state in sources.inventory.all_states():
         if state.known:
             held.add_metric([state.id.name], len(state.credentials))
@@ -118,9 +132,10 @@ def _azure(sources: Sources) -> Iterator[GaugeMetricFamily]:
             trouble.add_metric([state.id.name, state.problem], 1)
     for identity, lane in sorted(sources.lanes().items()):
         waiting.add_metric([identity.name], lane.queued)
+        wait.add_metric([identity.name], lane.writable_in.total_seconds())
     queue = GaugeMetricFamily("keystead_queue_depth", "Grants in line to be looked at.")
     queue.add_metric([], len(sources.queue))
-    yield from (held, trouble, waiting, queue)
+    yield from (held, trouble, waiting, wait, queue)
 
 
 class Metrics:
@@ -136,7 +151,11 @@ class Metrics:
             ["identity", "verb", "outcome"],
             registry=self.registry,
         )
+        waited = new_histogram()
+        self.pools = Pools(waited)
         self.registry.register(_Counts(lambda: self._sources))
+        self.registry.register(self.pools)
+        self.registry.register(waited)
 
     def observe(
         self, objects: Objects, *, inventory: Identities, queue: Sized, lanes: Callable[[], Mapping[IdentityId, Lane]]

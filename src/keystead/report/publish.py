@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import structlog
 
-from keystead.model.conditions import Condition, ConditionDraft
+from keystead.model.conditions import Condition, ConditionDraft, ConditionType
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.model.records import Claim, Federation, Grant
 from keystead.plan.snapshot import Snapshot
@@ -127,6 +127,7 @@ class Publisher:
             except KeysteadError as error:
                 log.info("status not written", object=federation.name, error=str(error))
                 return _failed(error)
+            await self._tell(_of_the_end(federation, conditions))
         return Told.ALL
 
     async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> Told:
@@ -187,6 +188,13 @@ class Publisher:
         for uid in self._known.get(seen.grant_name, set()) - known:
             self._told.pop(uid, None)
         self._known[seen.grant_name] = known
+
+
+def _of_the_end(federation: Federation, conditions: tuple[Condition, ...]) -> list[EventDraft]:
+    """That trust is taken away, and what stands in the way; all else about an entry is told at its claim."""
+    ending = [each for each in conditions if each.type == ConditionType.REVOKING]
+    before = [each for each in federation.conditions if each.type == ConditionType.REVOKING]
+    return transitions(before, ending, kind="Federation", namespace="", name=federation.name, uid=federation.uid)
 
 
 def _failed(error: KeysteadError) -> Told:
