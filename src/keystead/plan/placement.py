@@ -2,10 +2,13 @@
 
 - Nothing is placed while anything of another namespace UID, or of another grant, still trusts the same account.
 - Nothing is placed while the pool's identities are of different tenants.
+- A place is given when its turn is near, and not before: until then nobody knows which identity will be held up by
+  others' writes, and a place once recorded is kept.
 - What we wrote before the ledger was lost is found again by its name, and recorded where it is.
 - Drain: an entry on an identity outside the pool serves on until its successor is verified and annotated.
 """
 
+import datetime
 from collections.abc import Collection
 
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
@@ -33,6 +36,8 @@ class Placement:
         proofs: Proofs,
         pool: Pool,
         leaving: Collection[str],
+        *,
+        observing: bool = False,
     ) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
@@ -41,6 +46,10 @@ class Placement:
         self._valid = valid
         self._granting = Granting(snapshot, valid, holdings, proofs)
         self._members = {member.identity for member in valid.pool}
+        limits = snapshot.limits
+        ahead = None if observing else limits.horizon  # who only looks wants to see it all
+        self._horizon = ahead.total_seconds() if ahead is not None else float("inf")
+        self._later: Progress | None = None
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
 
     def advance(self, admission: Admission, live: Collection[Federation]) -> Progress:
@@ -80,10 +89,21 @@ class Placement:
             entries[identity] = self._entry(admission, identity)
             return self._holdings.of(entries[identity]) is Holding.DIFFERENT
 
-        identity = self._pool.place(held_by_another)
-        if identity is None:
+        place = self._pool.place(held_by_another, self._horizon)
+        if place is None:
             return self._no_room()
+        identity, start = place
+        if start > self._horizon:
+            return self._wait_for(start)
         return self._granting.onward(admission, entries[identity], new=True)
+
+    def _wait_for(self, start: float) -> Progress:
+        """Turns are given in order, so the first that is too far off tells when to look again: well before it comes."""
+        if self._later is None:
+            again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon / 2)
+            self._later = _wait(Reason.AWAITING_WRITE)
+            return self._later._replace(wake=again)
+        return self._later
 
     def _no_room(self) -> Progress:
         if self._pool.unread:

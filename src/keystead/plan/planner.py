@@ -131,7 +131,10 @@ class _Planner:
         placement: Placement | None = None
         if self.valid is not None and self.pool is not None:
             leaving = {each.federation.credential.subject for each in self.removals.values()}
-            placement = Placement(self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving)
+            observing = brakes.observes_only(self.grant, self.snapshot.limits)
+            placement = Placement(
+                self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving, observing=observing
+            )
         for key in sorted(admitted, key=self._order):
             admission, live = admitted[key], self.live.get(key, [])
             if placement is not None and admission.passed:

@@ -62,16 +62,20 @@ class Pool:
     def tenants(self) -> set[str]:
         return {state.tenant_id for state in self.states.values() if state.tenant_id}
 
-    def place(self, barred: Callable[[IdentityId], bool] = lambda _: False) -> IdentityId | None:
-        """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read.
+    def place(
+        self, barred: Callable[[IdentityId], bool] = lambda _: False, horizon: float = float("inf")
+    ) -> tuple[IdentityId, float] | None:
+        """Take a slot on the identity that can write soonest, in so many seconds; ``None`` when there is no room, or not
+        all is read.
 
-        Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why.
+        Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why. Nobody is
+        asked about turns beyond the *horizon*.
         """
         # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.
         if not self.turns or self.unread:
             return None
-        index = self.turns.take(lambda index: barred(self.members[index].identity))
-        return self.members[index].identity if index is not None else None
+        turn = self.turns.take(lambda index: barred(self.members[index].identity), horizon)
+        return (self.members[turn.index].identity, turn.start) if turn is not None else None
 
 
 def survey(members: tuple[Member, ...], snapshot: Snapshot, holdings: Holdings) -> Pool:
