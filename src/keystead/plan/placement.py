@@ -2,6 +2,8 @@
 
 - Nothing is placed while anything of another namespace UID, or of another grant, still trusts the same account.
 - Nothing is placed while the pool's identities are of different tenants, nor without guards where they are required.
+- A place is given when its turn is near, and not before: until then nobody knows which identity will be held up by
+  others' writes, and a place once recorded is kept.
 - What we wrote before the ledger was lost is found again by its name, and recorded where it is.
 - What others made for the account is recorded where it is once an admin said adopt, and holds the claim up before.
 - An adopted credential that its maker deleted or changed is followed by one of ours, on the same identity if it can be:
@@ -9,6 +11,7 @@
 - Drain: an entry on an identity outside the pool serves on until its successor is verified and annotated.
 """
 
+import datetime
 from collections.abc import Collection
 
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
@@ -39,6 +42,8 @@ class Placement:
         pool: Pool,
         leaving: Collection[str],
         roleless: Collection[IdentityId] = (),
+        *,
+        observing: bool = False,
     ) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
@@ -51,6 +56,10 @@ class Placement:
         self._closed = guards.closed(valid.grant, snapshot)
         self._roleless = roleless
         """Known to lack the vault's role: passed over while there is another place."""
+        limits = snapshot.limits
+        ahead = None if observing else limits.horizon  # who only looks wants to see it all
+        self._horizon = ahead.total_seconds() if ahead is not None else float("inf")
+        self._later: Progress | None = None
         self._leaving = {*leaving, *(each.credential.subject for each in snapshot.other_federations)}
 
     def advance(self, admission: Admission, live: Collection[Federation]) -> Progress:
@@ -144,10 +153,21 @@ class Placement:
             return identity in self._roleless or held_by_another(identity)
 
         choosy = self._roleless and not all(second_best(each) for each in self._pool.offering)
-        identity = self._pool.place(second_best if choosy else held_by_another)
-        if identity is None:
+        place = self._pool.place(second_best if choosy else held_by_another, self._horizon)
+        if place is None:
             return self._no_room()
+        identity, start = place
+        if start > self._horizon:
+            return self._wait_for(start)
         return self._granting.onward(admission, entries[identity], new=True)
+
+    def _wait_for(self, start: float) -> Progress:
+        """Turns are given in order, so the first that is too far off tells when to look again: well before it comes."""
+        if self._later is None:
+            again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon / 2)
+            self._later = _wait(Reason.AWAITING_WRITE)
+            return self._later._replace(wake=again)
+        return self._later
 
     def _no_room(self) -> Progress:
         if self._pool.unread:

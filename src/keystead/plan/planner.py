@@ -178,7 +178,16 @@ class _Planner:
         if self.valid is not None and self.pool is not None:
             leaving = {each.federation.credential.subject for each in self.removals.values()}
             roleless = {each.identity for each in self.valid.pool if self.parity.assigned(each) is False}
-            placement = Placement(self.snapshot, self.valid, self.holdings, self.proofs, self.pool, leaving, roleless)
+            placement = Placement(
+                self.snapshot,
+                self.valid,
+                self.holdings,
+                self.proofs,
+                self.pool,
+                leaving,
+                roleless,
+                observing=brakes.observes_only(self.grant, self.snapshot.limits),
+            )
         for key in sorted(admitted, key=self._order):
             admission, live = admitted[key], self.live.get(key, [])
             if placement is not None and admission.passed:

@@ -100,19 +100,22 @@ class Pool:
         """Identities that have a slot left."""
         return [self.members[index].identity for index in self.turns.members()]
 
-    def place(self, barred: Callable[[IdentityId], bool] = lambda _: False) -> IdentityId | None:
-        """Take a slot on the identity that can write soonest; ``None`` when there is no room, or not all is read.
+    def place(
+        self, barred: Callable[[IdentityId], bool] = lambda _: False, horizon: float = float("inf")
+    ) -> tuple[IdentityId, float] | None:
+        """Take a slot on the identity that can write soonest, and say in how many seconds that is.
 
-        Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why.
+        ``None`` when there is no room, or not all is read. Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why. Nobody is
+        asked about turns beyond the *horizon*.
         """
         # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.
         if not self.turns or self.unread:
             return None
-        index = self.turns.take(lambda index: barred(self.members[index].identity))
-        if index is None:
+        turn = self.turns.take(lambda index: barred(self.members[index].identity), horizon)
+        if turn is None:
             return None
         self.placed += 1
-        return self.members[index].identity
+        return self.members[turn.place].identity, turn.start
 
 
 def survey(

@@ -29,6 +29,8 @@ class Limits:
     lane_pace: datetime.timedelta = datetime.timedelta(seconds=4)
     subscription_pace: datetime.timedelta = datetime.timedelta(seconds=0.5)
     tenant_pace: datetime.timedelta = datetime.timedelta(seconds=0.1)
+    horizon: datetime.timedelta | None = None
+    """Claims are given a place when their turn is no further off; ``None``: at once, as who wants to see it all needs."""
     propagation_wait: datetime.timedelta = datetime.timedelta(seconds=20)
     heartbeat: datetime.timedelta = datetime.timedelta(hours=24)
     finalizer_wait: datetime.timedelta = datetime.timedelta(seconds=30)

@@ -24,6 +24,13 @@ class Paces:
     tenant: float
 
 
+class Turn(NamedTuple):
+    """Who writes next, and in how many seconds."""
+
+    place: int
+    start: float
+
+
 class _Slot(NamedTuple):
     """A member of the pool as it waits for its next turn; sorts by what it is asked for."""
 
@@ -94,26 +101,26 @@ class Turns:
         held.room += room
         heapq.heappush(held.resting, _Slot(when, -room, index))
 
-    def take(self, barred: Callable[[int], bool]) -> int | None:
-        """The member that writes next, whose turn it then was; ``None`` when there is no room.
+    def take(self, barred: Callable[[int], bool], horizon: float = float("inf")) -> Turn | None:
+        """The next turn; ``None`` when there is no room.
 
-        Those that *barred* says no to are passed over, and lose nothing; when there are no others, the first of them is
-        named without a turn.
+        Members that *barred* says no to are passed over, and lose nothing; when there are no others, the first of them
+        is named without a turn. Turns beyond the *horizon* are anybody's, and nobody is barred from them.
         """
-        passed: list[tuple[_Subscription, _Slot]] = []
-        taken: int | None = None
+        passed: list[tuple[_Subscription, _Slot, float]] = []
+        taken: Turn | None = None
         while (found := self._next()) is not None:
             start, subscription = found
             slot = subscription.pop()
-            if barred(slot.place):
-                passed.append((subscription, slot))
+            if start <= horizon and barred(slot.place):
+                passed.append((subscription, slot, start))
                 continue
             self._turn(subscription, slot, start)
-            taken = slot.place
+            taken = Turn(slot.place, start)
             break
-        for subscription, slot in passed:
+        for subscription, slot, _ in passed:
             heapq.heappush(subscription.resting, slot)
-        return passed[0][1].place if taken is None and passed else taken
+        return Turn(passed[0][1].place, passed[0][2]) if taken is None and passed else taken
 
     def _next(self) -> tuple[float, _Subscription] | None:
         """Where the next write could start first, and when."""
