@@ -7,6 +7,7 @@ is, whether it heals by itself, one sentence for the tenant and one for the admi
 from dataclasses import dataclass
 from enum import StrEnum
 
+from keystead.model.exchange_texts import TEXTS as EXCHANGE_TEXTS
 from keystead.model.pool_texts import TEXTS as POOL_TEXTS
 
 
@@ -352,64 +353,6 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.AZURE_REFUSED: _say(
         _BLOCK, False, "Azure refused the request. " + _ASK, "See the operator's log for Azure's code."
     ),
-    Reason.SUBJECT_MISMATCH: _say(
-        _TROUBLE,
-        True,
-        "Entra does not accept the account's subject yet; retried.",
-        "If it lasts over ten minutes, compare subjects.",
-    ),
-    Reason.ISSUER_MISMATCH: _say(
-        _BLOCK,
-        False,
-        "Entra does not know the cluster's issuer. " + _ASK,
-        "Compare the issuer, trailing slash included.",
-    ),
-    Reason.AUDIENCE_MISMATCH: _say(
-        _BLOCK,
-        False,
-        "Entra does not accept the token's audience. " + _ASK,
-        "The audience must be api://AzureADTokenExchange.",
-    ),
-    Reason.CASE_MISMATCH: _say(
-        _BLOCK,
-        False,
-        "Issuer or subject differ only in upper and lower case. " + _ASK,
-        "Entra compares exactly; correct the case.",
-    ),
-    Reason.ISSUER_UNREACHABLE: _say(
-        _BLOCK,
-        False,
-        "Entra cannot read the cluster's token issuer. " + _ASK,
-        "Publish the issuer's discovery document and keys over public HTTPS.",
-    ),
-    Reason.CLIENT_UNKNOWN: _say(
-        _TROUBLE,
-        True,
-        "Entra does not know the identity; retried.",
-        "The identity is new, deleted, or of another tenant.",
-    ),
-    Reason.TENANT_UNKNOWN: _say(
-        _BLOCK, False, "Entra does not know the tenant. " + _ASK, "The identity's tenant id is wrong for this cloud."
-    ),
-    Reason.VAULT_FORBIDDEN: _say(
-        _BLOCK,
-        False,
-        "The identity may not read the vault. " + _ASK,
-        "Assign Key Vault Secrets User on the vault to every identity of the pool.",
-    ),
-    Reason.VAULT_UNREACHABLE: _say(
-        _TROUBLE, True, "The vault does not answer; retried.", "Check spec.vault.url, the vault's firewall and DNS."
-    ),
-    Reason.VAULT_CLOSED: _say(
-        _BLOCK,
-        False,
-        "The vault's network rules keep us out. " + _ASK,
-        "Let the egress addresses of the operator and of the secrets engine in, or reach the vault through its private "
-        "endpoint from the cluster's network.",
-    ),
-    Reason.EXCHANGE_REFUSED: _say(
-        _TROUBLE, True, "Entra refused the token exchange; retried.", "See the AADSTS code in the message."
-    ),
     Reason.GUARDS_ABSENT: _say(
         _BLOCK,
         False,
@@ -472,5 +415,5 @@ CATALOGUE: dict[Reason, Explanation] = {
 }
 CATALOGUE |= {
     Reason(name): _say(Severity(severity), heals, tenant, admin)
-    for name, (severity, heals, tenant, admin) in POOL_TEXTS.items()
+    for name, (severity, heals, tenant, admin) in (EXCHANGE_TEXTS | POOL_TEXTS).items()
 }
