@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from keystead_sandbox.resources import Identity
-from simulation import oracle
+from simulation import growing, oracle
 from simulation.stage import Object, Place, Stage
 
 _LIMIT = 20
@@ -94,6 +94,9 @@ class Judge:
             if wrong:
                 found.append(wrong)
         found += self._missing_claims(place)
+        for grant in place.objects("vaultgrants"):
+            if oracle.is_valid(place, grant) and not self._observes(place, grant["metadata"]["name"]):
+                found += growing.complaints(stage, place, grant)
         found += self._accounts(place)
         found += [
             f"finalizers: {each['kind']} {each['metadata']['name']} carries one of ours"
@@ -156,7 +159,9 @@ class Judge:
     def _served(self, place: Place, grant: Object, namespace: str, subject: str) -> set[str]:
         """What an admitted claim may come to: ready, unless something in its way is seen from here."""
         may = set()
-        pool = [self.stage.azure.identity(each["resourceId"]) for each in grant["spec"]["identities"]]
+        named = grant["spec"].get("identities") or []
+        pool = [self.stage.azure.identity(each["resourceId"]) for each in named]
+        pool += growing.made(self.stage, place, grant)
         entries = [each for each in place.objects("federations") if each["spec"]["credential"]["subject"] == subject]
         for entry in entries:
             identity = self.stage.azure.identity(entry["spec"]["identityResourceId"])
@@ -184,7 +189,7 @@ class Judge:
         ]
         if theirs and not (said and len(theirs) == 1 and any(each is theirs[0] for each in pool)):
             may |= {"TupleTaken"}
-        if not self._free(grant, pool):
+        if not self._free(grant, pool) and not growing.may_grow(self.stage, place, grant):
             may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
         store = place.object("secretstores", "azure-store", namespace)
         holder = place.object("serviceaccounts", "keystead", namespace)
@@ -196,7 +201,9 @@ class Judge:
 
     def _free(self, grant: Object, pool: list[Identity | None]) -> int:
         free = 0
-        reserved = {each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"]["identities"]}
+        reserved = {
+            each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"].get("identities") or []
+        }
         for identity in pool:
             if identity is not None:
                 ids = [place.id for place in self.stage.places]
@@ -205,7 +212,7 @@ class Judge:
                 ours += sum(
                     1 for each in held if (*oracle.key_of(identity, each.name),) in self.stage.places[0].adopted
                 )
-                foreign = max(len(held) - ours, reserved[identity.resource_id.lower()])
+                foreign = max(len(held) - ours, reserved.get(identity.resource_id.lower(), 0))
                 # A second cluster's credentials are foreign to the first, so less may be left than this.
                 free += max(0, _LIMIT - ours - foreign) if len(ids) == 1 else 0
         return free

@@ -116,7 +116,8 @@ def is_valid(place: Place, grant: Object) -> bool:
     return (
         (rule.get("selector") is not None or bool(rule.get("names")) or bool(rule.get("rancherProjects")))
         and _VAULT.fullmatch(spec["vault"]["url"]) is not None
-        and bool(wanted)
+        and (bool(wanted) or bool(spec.get("provisioning")))
+        and (not spec.get("provisioning") or bool(spec["vault"].get("resourceId")))
         and len(set(wanted)) == len(wanted)
         and all(_ID.fullmatch(each) for each in wanted)
         and not elsewhere & set(wanted)
@@ -164,6 +165,8 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
     grant = place.object("vaultgrants", spec["grantName"])
     if grant is None or grant["metadata"].get("deletionTimestamp"):
         return No("its grant is gone")
+    if not spec["claimName"]:
+        return None  # a probe: how long it may stand is judged at rest
     claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
     if claim is None or claim["metadata"].get("deletionTimestamp"):
         return No("its claim is gone")
@@ -192,6 +195,7 @@ def braked(stage: Stage, place: Place, grant_name: str) -> bool:
         each
         for each in place.objects("federations")
         if each["spec"]["grantName"] == grant_name and not each["metadata"].get("deletionTimestamp")
+        if each["spec"]["claimName"]
     ]
     edits = sum(1 for each in entries if (no := _of_entry(stage, place, each)) is not None and no.edit)
     return edits > 5 and edits > len(entries) / 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keystead.kube.permissions import LEASE, NAMESPACE
 from keystead_sandbox.resources import Credential, Identity
-from simulation import oracle
+from simulation import growing, oracle
 from simulation.stage import VAULTS, Object, Place, Stage
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _member(stage: Stage, name: str) -> Object:
 
 def _put_grant(stage: Stage, place: Place, name: str, notes: dict[str, str] | None = None) -> None:
     metadata: Object = {"name": name, **({"annotations": notes} if notes else {})}
-    spec = {**copy.deepcopy(place.specs[name])}
+    spec = growing.completed(stage, copy.deepcopy(place.specs[name]))
     stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata, "spec": spec})
 
 

@@ -164,7 +164,7 @@ class _Play:
         before = dict(self.watchman.requests)
         await self._until(self.stage.now + _QUIET)
         found = []
-        setup, identities = self.story.setup, len(self.story.setup.members)
+        setup, identities = self.story.setup, len(self.stage.azure.identities) + 2 * len(self.stage.places)
         expected = identities * (_QUIET / setup.drift + 2)
         if setup.heartbeat < 1000:
             served = sum(len(each.credentials) for each in self.stage.azure.identities.values())

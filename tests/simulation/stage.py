@@ -67,6 +67,8 @@ class Setup:
     """Of each replica of each cluster: seconds that its clock is off."""
     lag: float
     subscriptions: int = 2
+    grows: bool = False
+    """Operators may make identities and give roles."""
 
 
 @dataclass
@@ -153,7 +155,10 @@ class Stage:
         journal = Journal(self.clock)
         seed = f"{self.setup.seed}/{number}"
         cluster = Cluster(self.clock, journal, issuer=issuer, users=users, seed=seed, key=_key(1 + number))
-        place = Place(number, cluster, journal, self._application(f"operator-{number}"), issuer)
+        application = self._application(f"operator-{number}")
+        for vault in self.vaults if self.setup.grows else ():
+            self.azure.assign_role(application.object_id, "Role Based Access Control Administrator", vault.resource_id)
+        place = Place(number, cluster, journal, application, issuer)
         for item in (*_definitions(), *manifests(), *acting.bindings()):
             self.put(place, copy.deepcopy(item))
         return place

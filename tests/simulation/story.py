@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulation import people, weather
+from simulation import growing, people, weather
 from simulation.stage import VAULTS, Member, Setup
 
 _ADOPTING = 0.35  # of the stories
@@ -71,6 +71,10 @@ DEEDS: dict[str, people.Deed] = {
         people.delete_identity,
         people.restore_identity,
         people.take_roles,
+        growing.untag_made,
+        growing.delete_made,
+        growing.take_made_roles,
+        growing.make_stranger,
         weather.azure_fails,
         weather.cluster_fails,
         weather.cluster_forgets,
@@ -137,6 +141,7 @@ class _Author:
         self.seed = seed
         self.chance = random.Random(f"story/{seed}")  # noqa: S311 - a seed makes it repeat
         chance = self.chance
+        self.growth = growing.Draw(seed)
         self.clusters = 2 if chance.random() < 0.25 else 1
         self.replicas = 2 if chance.random() < 0.45 else 1
         count = chance.choice((1, 2, 2, 3, 4))
@@ -167,9 +172,16 @@ class _Author:
                 for _ in range(self.clusters * self.replicas)
             ),
             lag=chance.choice((0.0, 0.0, 0.05, 1.0)),
+            grows=self.growth.grows,
         )
-        events = [*self._beginning(), *self._middle(), *self._adoption()]
+        events = [*self._beginning(), *self._middle(), *self._adoption(), *self._growth()]
         return Story(setup, tuple(sorted(events, key=lambda each: each.at)))
+
+    def _growth(self) -> list[Event]:
+        """What happens to what the pools have grown."""
+        drawn = self.growth.events(LENGTH, self.grants, self.clusters)
+        deeds = {"edit_growth": "write_grant"}
+        return [Event(at, deeds.get(deed, deed), on, place, given=given) for at, deed, on, place, given in drawn]
 
     def _beginning(self) -> list[Event]:
         """A grant or two and some namespaces, of which a normal life could be made."""
@@ -179,7 +191,9 @@ class _Author:
             half = max(1, len(pool) // len(self.grants))
             for number, name in enumerate(self.grants):
                 mine = pool[number * half :] if name == self.grants[-1] else pool[:half]
-                events.append(Event(0.0, "write_grant", name, place, given=self._grant(name, mine)))
+                events.append(
+                    Event(0.0, "write_grant", name, place, given=self.growth.of_grant(self._grant(name, mine)))
+                )
             for name in self.names:
                 if chance.random() < 0.6:
                     events.append(self._namespace(chance.uniform(0.0, 20.0), name, place))

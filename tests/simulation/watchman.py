@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from keystead_sandbox.resources import AUDIENCE, Credential, Identity
-from simulation import oracle
+from simulation import growing, oracle
 from simulation.replica import Replica
 from simulation.stage import Place, Stage
 from simulation.wire import Asked, Headers
@@ -60,10 +60,11 @@ class Watchman:
             self._count_kube(asked)
             return
         self.requests[asked.process.name] += 1
-        found = _CREDENTIAL.search(asked.path)
+        found, replica = _CREDENTIAL.search(asked.path), self.replicas[asked.process.name]
+        if growing.writes(asked):
+            self._check_lease(replica, asked)
         if found is None or asked.method not in ("PUT", "DELETE"):
             return
-        replica = self.replicas[asked.process.name]
         self._check_lease(replica, asked)
         self._check_lane(replica, asked, found[1].lower())
         self._open[found[1].lower()].append(asked)
@@ -74,6 +75,9 @@ class Watchman:
         if asked.service == "kube":
             self._check_kube_write(place, asked)
             return
+        broken = growing.broken_by(self.stage, place, asked) if growing.writes(asked) else None
+        if broken is not None:
+            self.fail(place, *broken)
         found = _CREDENTIAL.search(asked.path)
         identity = self.stage.azure.identity(found[1]) if found is not None else None
         if found is None or identity is None:
@@ -167,6 +171,8 @@ class Watchman:
         if held is None:
             self._check_room(place, identity, name)
         spec = entry["spec"]
+        if spec["claimName"] and growing.unproven(self.stage, identity):
+            self.fail(place, "unproven", f"{name} is written to {identity.name}, which nobody has proven")
         namespace = place.object("namespaces", spec["namespace"])
         uid = namespace["metadata"]["uid"] if namespace is not None else ""
         changed = place.changed[spec["namespace"]]
@@ -201,7 +207,9 @@ class Watchman:
             if self.stage.now - looked > _LOOK_FIRST:
                 self.fail(place, "look first", f"{name} is others' too, and is deleted without a look at it")
         no = oracle.forbids(self.stage, place, identity, held)
-        if no is None and entry is not None and self._settled(place) and not self._drains(place, entry, identity):
+        probe = entry is not None and growing.is_probe(entry)
+        needed = no is None and entry is not None and not probe and not self._drains(place, entry, identity)
+        if needed and self._settled(place):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
         self._check_order(place, identity, name, held.subject)
 
