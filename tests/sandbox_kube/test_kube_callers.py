@@ -177,3 +177,25 @@ async def test_a_binding_in_one_namespace_grants_nothing_in_another(api: Api) ->
 
     await api.ask("GET", f"{NS}/other/configmaps", token="t-dev")
     await api.ask("GET", f"{NS}/default/configmaps", token="t-dev", expect=403)
+
+
+async def test_an_apply_to_the_status_of_what_is_not_there_makes_nothing_and_is_no_question_of_rights(api: Api) -> None:
+    role = {
+        "metadata": {"name": "says"},
+        "rules": [{"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]}],
+    }
+    subject = {"kind": "User", "name": "dev", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "says"}
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    await api.ask("POST", f"{rbac}/clusterroles", role)
+    binding = {"metadata": {"name": "says"}, "roleRef": reference, "subjects": [subject]}
+    await api.ask("POST", f"{rbac}/clusterrolebindings", binding)
+    status = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "absent"}, "status": {"phase": "Active"}}
+
+    refused = await api.apply("/api/v1/namespaces/absent/status", status, token="t-dev", expect=403)
+    assert "cannot patch" in refused["message"]
+    role["rules"][0]["resources"] = ["namespaces/status"]
+    await api.ask("PUT", f"{rbac}/clusterroles/says", role)
+    answer = await api.apply("/api/v1/namespaces/absent/status", status, token="t-dev", expect=404)
+
+    assert answer["reason"] == "NotFound"

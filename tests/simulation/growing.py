@@ -111,10 +111,23 @@ def complaints(stage: Stage, place: Place, grant: Object) -> list[str]:
     name = grant["metadata"]["name"]
     rows = (grant.get("status") or {}).get("identities") or []
     proven = {each["resourceId"].lower() for each in rows if each.get("provenAt")}
-    found = [
+    ours, wanted = made(stage, place, grant), grant["spec"].get("provisioning") or {}
+    named = [stage.azure.identity(each["resourceId"]) for each in grant["spec"].get("identities") or []]
+    limit = stage.azure.rules.credential_limit
+    free = sum(limit - len(each.credentials) for each in (*named, *ours) if each is not None)
+    told = {each["resourceId"].lower() for each in rows if f"/{PREFIX}-" in each["resourceId"]}
+    found = [f"growth: the status of {name} shows other identities"] if told != {_key(each) for each in ours} else []
+    if wanted and free < wanted.get("headroom", 5) and may_grow(stage, place, grant):
+        found.append(f"growth: {name} has {free} free slots, and may have more")
+    found += [
+        f"growth: {each['metadata']['name']} is still outside the pool"
+        for each in place.objects("federations")
+        if wanted and free and each["spec"]["grantName"] == name and _outside(each, ours)
+    ]
+    found += [
         f"growth: {each.name} of {name} is not proven"
-        for each in made(stage, place, grant)
-        if each.resource_id.lower() not in proven and len(each.credentials) < stage.azure.rules.credential_limit
+        for each in ours
+        if _key(each) not in proven and len(each.credentials) < limit
     ]
     found += [
         f"growth: the probe {each['metadata']['name']} is still there"
@@ -122,6 +135,15 @@ def complaints(stage: Stage, place: Place, grant: Object) -> list[str]:
         if is_probe(each) and each["spec"]["grantName"] == name
     ]
     return found
+
+
+def _key(identity: Identity) -> str:
+    return identity.resource_id.lower()
+
+
+def _outside(entry: Object, ours: list[Identity]) -> bool:
+    identity = entry["spec"]["identityResourceId"].lower()
+    return f"/{PREFIX}-" in identity and identity not in {_key(each) for each in ours}
 
 
 # What people do --------------------------------------------------------------------------------------------------

@@ -142,7 +142,8 @@ class Objects:
             text = "Required value: is required for apply patch"
             raise invalid_options("PatchOptions", "fieldManager", text, "FieldValueRequired")
         given, how = requests.check_applied(await body(request), target.kind, target.namespace), _writing(request)
-        if self._rest.store.get(target.kind.storage, target.namespace, target.name) is None:
+        absent = self._rest.store.get(target.kind.storage, target.namespace, target.name) is None
+        if absent and not target.sub:  # a subresource never makes its object: it is not found, whoever asks
             self._may_create(target, how.user)
         item, fresh = self._rest.apply(
             target.kind,
