@@ -1,6 +1,6 @@
 """Any Kubernetes API server, as JSON over its paths: for what the sandbox sets up in a cluster and takes out again.
 
-Signs in as the kubeconfig says (tokens, certificates, exec plugins), through lightkube's own connection.
+Signs in as :mod:`keystead_sandbox.access` has read it in a kubeconfig.
 """
 
 import asyncio
@@ -8,14 +8,13 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
-from lightkube import KubeConfig
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
-from lightkube.config.kubeconfig import SingleConfig
 from lightkube.core.exceptions import ConfigError
+
+from keystead_sandbox.access import Access, KubernetesRefused
 
 MANAGER = "keystead-sandbox"
 _DEADLINE = 15.0  # wall seconds for one request
@@ -34,31 +33,18 @@ _FOLDERS = {
 }
 
 
-class KubernetesRefused(RuntimeError):
-    """The API server cannot be reached, or says no; the text is its own."""
-
-
 class Unready(KubernetesRefused):
     """The API server is busy, or prepares what was asked for; asked again later it may answer."""
-
-
-def read_config(path: Path, context: str | None = None) -> SingleConfig:
-    """One context of a kubeconfig, the current one by default. KubernetesRefused when it cannot be used."""
-    try:
-        config = KubeConfig.from_file(path).get(context)
-    except (ConfigError, OSError, ValueError) as error:
-        raise KubernetesRefused(f"{path} is no usable kubeconfig: {error}") from error
-    if config is None or config.user is None:
-        raise KubernetesRefused(f"{path} has no usable context, or its context names no user")
-    return config
 
 
 class KubeApi:
     """Requests as one user."""
 
-    def __init__(self, config: SingleConfig) -> None:
-        params = ConnectionParams(timeout=httpx2.Timeout(_DEADLINE), trust_env=False)
-        self._http: httpx2.AsyncClient = AsyncClient(config, params)
+    def __init__(self, access: Access) -> None:
+        params = ConnectionParams(
+            timeout=httpx2.Timeout(_DEADLINE), trust_env=False, transport=cast("Any", access.transport())
+        )
+        self._http: httpx2.AsyncClient = AsyncClient(access.config, params)
 
     async def close(self) -> None:
         await self._http.aclose()

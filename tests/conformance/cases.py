@@ -35,6 +35,9 @@ WORDS = {
     "$authz": "/apis/authorization.k8s.io/v1",
     "$authn": "/apis/authentication.k8s.io/v1",
     "$policies": "/apis/admissionregistration.k8s.io/v1",
+    "$large": "x" * 1_100_000,
+    "$larger": "x" * 1_700_000,
+    "$largest": "x" * 3_200_000,
 }
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "WATCH")
 

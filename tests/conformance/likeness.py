@@ -11,7 +11,7 @@ from typing import Any
 
 _UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_AGE = re.compile(r"^(\d+[smhd])+$")
+_AGE = re.compile(r"^(\d+[smhdy])+$")
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 _GENERATED = re.compile(r"\bgen-[a-z0-9]{5}\b")
 _VERSIONS = re.compile(r"((?:too old|Too large) resource version: )\d+(?:( \(|, current: )\d+)?")

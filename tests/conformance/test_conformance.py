@@ -119,6 +119,11 @@ def test_admission_policies_decide_as_on_a_real_cluster(cluster: Player, case: C
     agree(cluster, case)
 
 
+@_cases("edges")
+def test_edges_are_where_they_are_on_the_real_server(cluster: Player, case: Case) -> None:
+    agree(cluster, case)
+
+
 @pytest.mark.parametrize("area", areas())
 def test_every_difference_is_a_row_of_the_fidelity_table(area: str) -> None:
     rows = {each["id"] for each in yaml.safe_load(ROWS.read_text())}

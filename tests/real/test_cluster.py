@@ -18,10 +18,11 @@ from lightkube import KubeConfig
 from lightkube.resources.core_v1 import Namespace
 
 from keystead_sandbox import kubeconfig
+from keystead_sandbox.access import KubernetesRefused, read_config
 from keystead_sandbox.control_plane import assets
 from keystead_sandbox.control_plane.cluster import ADMIN, ADMINS, ControlPlane, User, make_folder, running
 from keystead_sandbox.control_plane.leftovers import claimed
-from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, read_config
+from keystead_sandbox.kube_api import KubeApi
 from keystead_sandbox.processes import PartFailed
 
 pytestmark = [pytest.mark.real, pytest.mark.process]

@@ -43,6 +43,8 @@ class Writing:
     """Whether the object comes out of a patch, and not out of the body."""
     duplicates: tuple[str, ...] = ()
     """What the body says twice."""
+    large: bool = False
+    """Whether the request is so long that the object's size must be looked at."""
 
 
 def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Object:
@@ -50,7 +52,10 @@ def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Obje
     item["apiVersion"], item["kind"] = kind.api_version, kind.kind
     item = _known(kind, item, how)
     item = _complete(kind, item) if not kind.custom else schema.default(item, kind.schema)
-    problems = rules.name_problem(kind, item["metadata"]["name"]) if before is None else []
+    problems = []
+    if before is None:
+        problems = rules.name_problem(kind, item["metadata"]["name"], item["metadata"].get("generateName") or "")
+    how.warnings.extend(rules.same_owners(item["metadata"]))
     problems += rules.metadata(item) + (_custom(kind, item, before) if kind.custom else _builtin(kind, item, before))
     if problems:
         group = "" if kind.storage == EVENTS else kind.group  # both groups are one internally

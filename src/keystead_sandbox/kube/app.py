@@ -105,7 +105,7 @@ class Cluster:
             user = impersonate(request.headers, user, self.authorizer.decide)
             record.caller = user.name
             self._permit(user, request)
-            return await self._answer(request, user)
+            return requests.as_asked(request, await self._answer(request, user))
         except ApiError as error:
             record.code, record.cause = error.reason, error.cause
             if error.plain:

@@ -71,6 +71,7 @@ def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] 
                 "name": f"{kind.plural}/{sub}",
                 "singularName": "",
                 "namespaced": kind.namespaced,
+                **({"group": "autoscaling", "version": "v1"} if sub == "scale" else {}),
                 "kind": what,
                 "verbs": verbs,
             }
@@ -89,6 +90,8 @@ def resources(kinds: Iterable[Kind], name: str, version: str) -> dict[str, Any] 
 
 def _subresources(kind: Kind) -> list[tuple[str, str, list[str]]]:
     found = [("status", kind.kind, ["get", "patch", "update"])] if kind.status else []
+    if kind.scale:
+        found.append(("scale", "Scale", ["get", "patch", "update"]))
     if kind.key == ("", "serviceaccounts"):
         found.append(("token", "TokenRequest", ["create"]))
     if kind.key == ("", "namespaces"):
@@ -115,6 +118,7 @@ def _aggregated_rows(kinds: list[Kind], name: str, version: str) -> list[dict[st
     for each in listed["resources"]:
         parent, _, sub = each["name"].partition("/")
         kind = {"group": name, "version": version, "kind": each["kind"]}
+        kind |= {key: each[key] for key in ("group", "version") if key in each}
         if sub:
             rows[-1].setdefault("subresources", []).append(
                 {"subresource": sub, "responseKind": kind, "verbs": each["verbs"]}

@@ -161,10 +161,18 @@ def unknown_format(*accepted: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", text)
 
 
-def not_acceptable() -> ApiError:
+_SERVED = tuple(f"application/{each}" for each in ("json", "yaml", "vnd.kubernetes.protobuf"))
+
+
+def no_such_form() -> ApiError:
+    """406: a served type, in a form that it does not have."""
+    text = f"only the following media types are accepted: {', '.join(_SERVED)}"
+    return ApiError(406, "NotAcceptable", text)
+
+
+def not_acceptable(*, lists: bool = True) -> ApiError:
     """406: an answer in a form that is not served."""
-    served = [f"application/{each}" for each in ("json", "yaml", "vnd.kubernetes.protobuf")]
-    served += [f"{each};stream=watch" for each in (served[0], served[2])]
+    served = [*_SERVED, *(f"{each};stream=watch" for each in (_SERVED[0], _SERVED[2]) if lists)]
     text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(served)}"
     return ApiError(406, "NotAcceptable", text, details={})
 

@@ -218,6 +218,8 @@ def _merged(live: Any, wanted: Any, place: Place, kind: Kind) -> Any:
             here, _ = place.entry(name)
             result[name] = _merged(live.get(name, _ABSENT), inner, here, kind)
         return result
+    if wanted is None and isinstance(live, list) and _keys(kind, place, live) is not None:
+        return live  # an empty list of items that have owners each takes nobody's away
     if not isinstance(wanted, list) or not isinstance(live, list):
         return wanted
     keys = _keys(kind, place, live, wanted)

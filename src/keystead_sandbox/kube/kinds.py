@@ -56,6 +56,8 @@ class Kind:
     singular_name: str = ""
     deprecated: str = ""
     """What a client of this version is warned of."""
+    scale: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where the fields of the ``scale`` subresource are; empty where there is none."""
 
     @property
     def api_version(self) -> str:
@@ -271,6 +273,7 @@ def of_crd(crd: dict[str, Any]) -> list[Kind]:
                 storage_version=storage,
                 singular_name=names.get("singular") or "",
                 deprecated=_deprecated(spec, version),
+                scale=dict((version.get("subresources") or {}).get("scale") or {}),
             )
         )
     return kinds

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 Resource: TypeAlias = tuple[str, str]
 Object: TypeAlias = dict[str, Any]
+_DESCRIPTION = "kubernetes.io/description"
+_ABOUT_CA = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "clusters."
+)
 FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
 _ALL_WELL = (
     ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
     (
@@ -93,7 +100,7 @@ class Lifecycle:
         """Every namespace has a default account and the cluster's CA."""
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
         self._rest.install(ACCOUNTS, account)
-        metadata = {"name": "kube-root-ca.crt", "namespace": name}
+        metadata = {"name": "kube-root-ca.crt", "namespace": name, "annotations": {_DESCRIPTION: _ABOUT_CA}}
         ca = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": self._rest.ca_pem}}
         self._rest.install(CONFIG_MAPS, ca)
 
@@ -192,11 +199,12 @@ class Lifecycle:
                 self._rest.remove(resource, current)
 
     def orphan(self, uid: str) -> None:
-        """Dependents stay, and forget their owner."""
+        """Dependents stay, and forget their owner; then it may go."""
         for resource, namespace, name in self._store.dependents(uid):
             item = self._store.get(resource, namespace, name)
             if item is not None:
                 self._disown(resource, item, uid)
+        self._release(uid, ORPHAN)
 
     def foreground(self, uid: str) -> None:
         """Dependents go first."""
@@ -220,12 +228,19 @@ class Lifecycle:
             references = item["metadata"].get("ownerReferences") or () if item is not None else ()
             if any(each["uid"] == uid and each.get("blockOwnerDeletion") for each in references):
                 return
-        owner = copy.deepcopy(owner)
-        owner["metadata"]["finalizers"].remove(FOREGROUND)
-        resource = place[0] if place is not None else NAMESPACES
-        owner = self._store.put(resource, owner)
-        if not owner["metadata"]["finalizers"]:
-            self._rest.drop(resource, owner)
+        self._release(uid, FOREGROUND)
+
+    def _release(self, uid: str, finalizer: str) -> None:
+        """What the collector held is held no more."""
+        place = self._store.place_of(uid)
+        held = self._store.get(*place) if place is not None else None
+        if place is None or held is None or finalizer not in (held["metadata"].get("finalizers") or ()):
+            return
+        held = copy.deepcopy(held)
+        held["metadata"]["finalizers"].remove(finalizer)
+        held = self._store.put(place[0], held)
+        if not held["metadata"]["finalizers"]:
+            self._rest.drop(place[0], held)
 
     def _disown(self, resource: Resource, before: Object, uid: str) -> None:
         item = copy.deepcopy(before)

@@ -17,7 +17,15 @@ import msgspec
 from starlette.requests import Request
 
 from keystead_sandbox.kube import events, tables
-from keystead_sandbox.kube.errors import ApiError, bad_request, expired, invalid, invalid_options, not_acceptable
+from keystead_sandbox.kube.errors import (
+    ApiError,
+    bad_request,
+    expired,
+    invalid,
+    invalid_options,
+    no_such_form,
+    not_acceptable,
+)
 from keystead_sandbox.kube.kinds import Kind
 from keystead_sandbox.kube.log import Log
 from keystead_sandbox.kube.store import Store
@@ -25,6 +33,7 @@ from keystead_sandbox.kube.store import Store
 Object: TypeAlias = dict[str, Any]
 _META = "meta.k8s.io/v1"
 _ANY = ("*/*", "application/*", "application/json")
+YAML = "application/yaml"
 _INCLUDES = ("None", "Metadata", "Object")
 
 
@@ -53,7 +62,7 @@ class Form:
             return tables.table(kind, items, now, metadata=metadata, include=self.include)
         if self.name:
             metadata = {name: value for name, value in metadata.items() if value != ""}
-            listed = [_partial(item) for item in items]
+            listed = [_partial(item) for item in items] or None  # an empty list of Go's is null
             return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": metadata, "items": listed}
         listed = [events.shown(kind, item, listed=True) for item in items]
         return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": listed}
@@ -71,20 +80,35 @@ def _partial(item: Object) -> Object:
     return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": item["metadata"]}
 
 
-def form(request: Request) -> Form:
-    """The first acceptable form that is served; ApiError 406 when none is."""
+def form(request: Request, *, lists: bool = False) -> Form:
+    """The first acceptable form that is served; ApiError 406 when none is. *lists* may be watched, too."""
+    served = False
     for each in request.headers.get("accept", "*/*").split(","):
         type_, *parameters = (part.strip() for part in each.split(";"))
+        if type_ == YAML and not parameters:
+            return Form()
         given = dict(part.split("=", 1) for part in parameters if "=" in part)
         name = given.get("as", "").removesuffix("List")
-        if type_ not in _ANY or given.get("v", "v1") != "v1" or name not in ("", "Table", "PartialObjectMetadata"):
+        if type_ not in _ANY:
+            continue
+        served = True
+        if given.get("v", "v1") != "v1" or name not in ("", "Table", "PartialObjectMetadata"):
             continue
         include = request.query_params.get("includeObject") or "Metadata"
         if name == "Table" and include not in _INCLUDES:
             text = f"Invalid value: \"{include}\": must be 'Metadata', 'Object', 'None', or empty"
             raise bad_request(f"Unable to convert to Table as requested: includeObject: {text}")
         return Form(name, include)
-    raise not_acceptable()
+    raise no_such_form() if served else not_acceptable(lists=lists)
+
+
+def check_one(request: Request, kind: Kind) -> None:
+    """One object has not the form of a list."""
+    for each in request.headers.get("accept", "").split(","):
+        if "as=PartialObjectMetadataList" in each.replace(" ", "").split(";"):
+            text = "you requested PartialObjectMetadataList, but the requested object is not a list"
+            what = "unstructured.Unstructured" if kind.custom else f"core.{kind.kind}"
+            raise ApiError(406, "NotAcceptable", f"{text} (*{what})")
 
 
 def check(query: Mapping[str, str], newest: int) -> None:
@@ -94,6 +118,8 @@ def check(query: Mapping[str, str], newest: int) -> None:
         raise _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if match:
         _check_match(version, match, query)
+    if query.get("continue") and version not in ("", "0"):
+        raise bad_request("specifying resource version is not allowed when using continue")
     number = _number(version)
     if number > newest:
         raise too_large(number, newest)

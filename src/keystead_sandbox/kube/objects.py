@@ -14,13 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube import decoding, events, listing, requests, selectors
+from keystead_sandbox.kube import decoding, events, listing, requests, scales, selectors, tokens
 from keystead_sandbox.kube.admission import Writing
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.errors import forbidden_to, invalid_options, method_not_allowed, not_found, unknown_patch
+from keystead_sandbox.kube.errors import (
+    bad_request,
+    forbidden_to,
+    invalid_options,
+    method_not_allowed,
+    not_found,
+    unknown_patch,
+)
 from keystead_sandbox.kube.kinds import ACCOUNTS, CREATED_ON_UPDATE, NAMESPACES
+from keystead_sandbox.kube.lifecycle import ORPHAN
 from keystead_sandbox.kube.rbac import Attributes, Authorizer
-from keystead_sandbox.kube.requests import CREATED, TRUE, Target, answer, body
+from keystead_sandbox.kube.requests import CREATED, Target, answer, body, is_true
 from keystead_sandbox.kube.rest import PATCHES, Rest
 from keystead_sandbox.kube.tokens import TokenIssuer
 from keystead_sandbox.kube.watching import Scope, Watch
@@ -43,8 +51,13 @@ class Objects:
     async def handle(self, request: Request, target: Target, user: User) -> Response:
         """The answer, or ApiError."""
         request.state.user = user
+        kind = target.kind
+        if kind.custom and target.sub not in ("", "status" if kind.status else "", "scale" if kind.scale else ""):
+            raise not_found(kind.group, kind.plural, target.name)
         if target.sub == "token":
             handlers: dict[str, _Handler] = {"POST": self._token}
+        elif target.sub == "scale":
+            handlers = dict.fromkeys(("GET", "PUT", "PATCH"), self._scale)
         elif not target.name:
             handlers = {"GET": self._list, "POST": self._create, "DELETE": self._delete_all}
         else:
@@ -65,15 +78,16 @@ class Objects:
 
     async def _get(self, request: Request, target: Target) -> Response:
         form = listing.form(request)
+        listing.check_one(request, target.kind)
         item = self._find(target)
         warnings = [target.kind.deprecated] if target.kind.deprecated else []
         return answer(form.one(target.kind, item, self._clock.wall()), warnings=warnings)
 
     async def _list(self, request: Request, target: Target) -> Response:
         query, kind = request.query_params, target.kind
-        if query.get("watch") in TRUE:
+        if is_true(query, "watch"):
             return self._watch(request, target)
-        form = listing.form(request)
+        form = listing.form(request, lists=True)
         listing.check(query, self._rest.store.version)
         version, after = listing.page(query.get("continue", ""), self._rest.store, kind)
         exact = query.get("resourceVersionMatch") == "Exact"
@@ -100,7 +114,9 @@ class Objects:
 
     def _watch(self, request: Request, target: Target) -> Response:
         scope = Scope(target.kind.storage, target.kind, target.namespace, target.name)
-        watch = Watch(self._rest.store, scope, request.query_params, self._clock, form=listing.form(request))
+        watch = Watch(
+            self._rest.store, scope, request.query_params, self._clock, form=listing.form(request, lists=True)
+        )
         return StreamingResponse(watch.lines(), media_type="application/json")
 
     # Writing -----------------------------------------------------------------------------------------------------
@@ -110,19 +126,21 @@ class Objects:
         namespace = target.namespace or (given.get("metadata") or {}).get("namespace") or ""
         how = await _twice(request, how)
         item = self._rest.create(target.kind, namespace if target.kind.namespaced else "", given, how)
-        return _written(target, item, how, CREATED)
+        return self._written(request, target, item, how, CREATED)
 
     async def _update(self, request: Request, target: Target) -> Response:
         given, how = requests.check_kind(await body(request), target.kind, target.namespace), _writing(request)
         found = self._rest.store.get(target.kind.storage, target.namespace, target.name)
         if found is None and target.kind.storage in CREATED_ON_UPDATE and not target.sub:
             self._may_create(target, how.user)
-            return _written(target, self._rest.create(target.kind, target.namespace, given, how), how, CREATED)
+            made = self._rest.create(target.kind, target.namespace, given, how)
+            return self._written(request, target, made, how, CREATED)
         current = self._find(target)
         if target.sub == "finalize":
             return answer(self._rest.finalize(current, given))
         how = await _twice(request, how)
-        return _written(target, self._rest.update(target.kind, current, given, how, sub=target.sub), how)
+        changed = self._rest.update(target.kind, current, given, how, sub=target.sub)
+        return self._written(request, target, changed, how)
 
     async def _patch(self, request: Request, target: Target) -> Response:
         type_ = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -135,7 +153,7 @@ class Objects:
             raise unknown_patch()
         how, given = _writing(request), await body(request)
         item = self._rest.patch(target.kind, self._find(target), given, how, type_=type_, sub=target.sub)
-        return _written(target, item, how)
+        return self._written(request, target, item, how)
 
     async def _apply(self, request: Request, target: Target) -> Response:
         if not request.query_params.get("fieldManager"):
@@ -151,13 +169,14 @@ class Objects:
             target.name,
             given,
             manager=how.manager,
-            force=request.query_params.get("force") in TRUE,
+            force=is_true(request.query_params, "force"),
             sub=target.sub,
             dry=how.dry,
             warnings=how.warnings,
             user=how.user,
+            large=how.large,
         )
-        return _written(target, item, how, CREATED if fresh else 200)
+        return self._written(request, target, item, how, CREATED if fresh else 200)
 
     def _may_create(self, target: Target, user: User) -> None:
         """Whoever makes an object by a patch needs the permission to create it too."""
@@ -173,7 +192,8 @@ class Objects:
         left = self._rest.delete(target.kind, current, options, dry=dry, user=request.state.user)
         metadata = current["metadata"]
         still = self._rest.store.get(target.kind.storage, target.namespace, target.name)
-        if target.kind.key in (NAMESPACES, ACCOUNTS) or (still is not None and not dry):
+        orphaned = ORPHAN in (left["metadata"].get("finalizers") or ())
+        if target.kind.key in (NAMESPACES, ACCOUNTS) or ((still is not None or orphaned) and not dry):
             return answer(events.shown(target.kind, still if still is not None else left))
         details = {"name": metadata["name"], "kind": target.kind.plural, "uid": metadata["uid"]}
         if target.kind.group:
@@ -197,9 +217,29 @@ class Objects:
             {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": listed}
         )
 
+    def _written(self, request: Request, target: Target, item: Object, how: Writing, status: int = 200) -> Response:
+        if target.kind.deprecated:
+            how.warnings.insert(0, target.kind.deprecated)
+        form = listing.form(request)
+        return answer(form.one(target.kind, item, self._clock.wall()), status, warnings=how.warnings)
+
+    async def _scale(self, request: Request, target: Target) -> Response:
+        item = self._find(target)
+        if request.method == "GET":
+            return answer(scales.shown(target.kind, item))
+        given, how = await body(request), _writing(request)
+        if request.method == "PUT":
+            item = scales.update(self._rest, target.kind, item, given, how)
+        else:
+            type_ = request.headers.get("content-type", "").partition(";")[0].strip()
+            if type_ not in PATCHES:
+                raise unknown_patch()
+            item = scales.patch(self._rest, target.kind, item, given, how, type_=type_)
+        return answer(scales.shown(target.kind, item), warnings=how.warnings)
+
     async def _token(self, request: Request, target: Target) -> Response:
-        account, given = self._find(target), await body(request)
-        spec = (given.get("spec") or {}) if isinstance(given, dict) else {}
+        account = self._find(target)
+        spec = tokens.asked(await body(request), target.name)
         audiences = [str(each) for each in spec.get("audiences") or ()]
         bound = self._tokens.bound(spec.get("boundObjectRef"), self._rest.store, target.namespace)
         token, expires = self._tokens.issue(account, audiences, spec.get("expirationSeconds"), bound)
@@ -220,14 +260,9 @@ class Objects:
         return answer(shown, CREATED)
 
 
-def _written(target: Target, item: Object, how: Writing, status: int = 200) -> Response:
-    if target.kind.deprecated:
-        how.warnings.insert(0, target.kind.deprecated)
-    return answer(events.shown(target.kind, item), status, warnings=how.warnings)
-
-
 _OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 _LONGEST_MANAGER = 128
+_LARGE = 64 * 1024  # bytes of a request, from which on it is looked at how large its object is
 
 
 def _writing(request: Request) -> Writing:
@@ -245,7 +280,8 @@ def _writing(request: Request) -> Writing:
             shown = msgspec.json.encode(manager).decode()
             text = f"Invalid value: {shown}: invalid character U+{ord(each):04X} (at position {position})"
             raise invalid_options(options, "fieldManager", text, "FieldValueInvalid")
-    return Writing(manager, _dry(request, {}), validation, request.state.user)
+    large = int(request.headers.get("content-length") or _LARGE) >= _LARGE
+    return Writing(manager, _dry(request, {}), validation, request.state.user, large=large)
 
 
 async def _twice(request: Request, how: Writing) -> Writing:
@@ -268,6 +304,17 @@ async def _options(request: Request) -> Object:
     """DeleteOptions, from the body or the query."""
     given = await body(request)
     options = dict(given) if isinstance(given, dict) else {}
-    if "propagationPolicy" in request.query_params:
-        options["propagationPolicy"] = request.query_params["propagationPolicy"]
+    if options.get("kind") not in (None, "", "DeleteOptions"):
+        version = options.get("apiVersion", "")
+        scheme = 'in scheme "pkg/runtime/scheme.go:111"'
+        raise bad_request(f'no kind "{options["kind"]}" is registered for version "{version}" {scheme}')
+    for name in () if given else ("propagationPolicy", "gracePeriodSeconds"):  # a body says it all
+        if name in request.query_params:
+            text = request.query_params[name]
+            options[name] = int(text) if text.isdigit() else text
+    if "orphanDependents" in request.query_params and not given:
+        options["orphanDependents"] = is_true(request.query_params, "orphanDependents")
+    if not isinstance(options.get("gracePeriodSeconds") or 0, int):
+        field = "Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+        raise bad_request(f"json: cannot unmarshal string into {field}")
     return options

@@ -73,7 +73,7 @@ def _entry(manager: str, operation: str, kind: Kind, now: str, sub: str, fields:
         "manager": manager,
         "operation": operation,
         "apiVersion": kind.api_version,
-        "time": now,
+        **({} if sub == "scale" else {"time": now}),
         "fieldsType": "FieldsV1",
         "fieldsV1": fieldsets.encode(fields),
         **({"subresource": sub} if sub else {}),

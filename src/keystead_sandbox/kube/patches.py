@@ -1,5 +1,6 @@
 """Merge, JSON and strategic merge patches."""
 
+import contextlib
 import copy
 from types import MappingProxyType
 from typing import Any
@@ -47,8 +48,32 @@ class _Replace(jsonpatch.ReplaceOperation):
         return super().apply(obj)
 
 
+class _Remove(jsonpatch.RemoveOperation):
+    """As the real server's library: a negative place counts from the end."""
+
+    def apply(self, obj: Any) -> Any:
+        with contextlib.suppress(jsonpatch.JsonPointerException, ValueError, IndexError):
+            place = jsonpatch.JsonPointer.from_parts(self.pointer.parts[:-1]).resolve(obj)
+            last = self.pointer.parts[-1]
+            if isinstance(place, list) and last[:1] == "-" and last[1:].isdigit():
+                del place[int(last)]
+                return obj
+        return super().apply(obj)
+
+
+class _Test(jsonpatch.TestOperation):
+    """As the real server's library: what is not there is null."""
+
+    def apply(self, obj: Any) -> Any:
+        if self.operation.get("value") is None and self.pointer.resolve(obj, None) is None:
+            return obj
+        return super().apply(obj)
+
+
 class _Patch(jsonpatch.JsonPatch):
-    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "replace": _Replace})
+    operations = MappingProxyType(
+        {**jsonpatch.JsonPatch.operations, "replace": _Replace, "remove": _Remove, "test": _Test}
+    )
 
 
 def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
@@ -57,6 +82,7 @@ def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
         kind = "object" if isinstance(patch, dict) else "string"
         text = f"json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp"
         raise bad_request(f"error decoding patch: {text}")
+    patch = [_rooted(each) for each in patch]
     try:
         wanted = jsonpatch.JsonPatch(patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError, AttributeError):
@@ -67,6 +93,20 @@ def json_patch(target: dict[str, Any], patch: Any) -> dict[str, Any]:
         raise _refused() from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError):
         raise _refused() from None
+    return changed
+
+
+def _rooted(operation: Any) -> Any:
+    """An operation whose places begin with a slash: what stands before the first one counts for nothing."""
+    if not isinstance(operation, dict):
+        raise _refused()
+    changed = dict(operation)
+    for name in ("path", "from"):
+        text = operation.get(name)
+        if isinstance(text, str) and not text.startswith("/"):
+            if text and "/" not in text:
+                raise _refused()
+            changed[name] = text[text.index("/") :] if text else ""
     return changed
 
 

@@ -3,13 +3,25 @@
 import copy
 from typing import Any, TypeAlias
 
+import msgspec
+
 from keystead_sandbox.kube import errors
-from keystead_sandbox.kube.kinds import Kind
+from keystead_sandbox.kube.admission import Writing
+from keystead_sandbox.kube.kinds import LEASES, Kind
 from keystead_sandbox.kube.requests import check_kind
 
 Object: TypeAlias = dict[str, Any]
 _SET_ONCE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_LARGEST = 3 * 512 * 1024  # bytes
 SYSTEM = (*_SET_ONCE, "generation", "resourceVersion", "managedFields", "selfLink")
+
+
+def expect_version(kind: Kind, name: str, given: Object) -> None:
+    """An update of a custom object, or of a Lease, says which version it is of."""
+    if not (given.get("metadata") or {}).get("resourceVersion") and (kind.custom or kind.key == LEASES):
+        text = "Invalid value: 0: must be specified for an update"
+        problem = ("metadata.resourceVersion", "FieldValueInvalid", text)
+        raise errors.invalid(kind.group, kind.plural, name, [problem])
 
 
 def expect(kind: Kind, current: Object, given: Object) -> None:
@@ -44,6 +56,12 @@ def check_patched(kind: Kind, current: Object, changed: Object) -> None:
         raise errors.not_patched(error.message.partition(f"cannot be handled as a {kind.kind}: ")[2]) from None
 
 
+def check_size(item: Object, how: Writing) -> None:
+    """The store behind the real server takes requests of a mebibyte and a half."""
+    if how.large and len(msgspec.json.encode(item)) > _LARGEST:
+        raise errors.ApiError(500, "", "etcdserver: request is too large")
+
+
 def _immutable_uid(kind: Kind, current: Object, uid: Any) -> None:
     if uid not in (None, "", current["metadata"]["uid"]):
         problem = ("metadata.uid", "FieldValueInvalid", f'Invalid value: "{uid}": field is immutable')
@@ -51,10 +69,11 @@ def _immutable_uid(kind: Kind, current: Object, uid: Any) -> None:
 
 
 def check_apply(kind: Kind, name: str, metadata: Object, current: Object | None) -> None:
-    """What an applied object must say of itself."""
-    if not metadata.get("name"):
+    """What an applied object must say of itself; its name is that of the path where it says none and is there already."""
+    if current is None and not metadata.get("name"):
         text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
         raise errors.bad_request(text)
+    metadata["name"] = metadata.get("name") or name
     if metadata["name"] != name:
         text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
         raise errors.bad_request(text)

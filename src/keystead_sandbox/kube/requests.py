@@ -1,5 +1,6 @@
 """What a request asks for, and the JSON that answers it."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +9,20 @@ from typing import Any
 import msgspec
 import yaml
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from keystead_sandbox.kube import protobuf
-from keystead_sandbox.kube.errors import bad_request, invalid, unknown_format
+from keystead_sandbox.kube.errors import ApiError, bad_request, invalid, unknown_format
 from keystead_sandbox.kube.kinds import ACCOUNTS, NAMESPACES, Kind
 from keystead_sandbox.kube.rbac import Attributes
 from keystead_sandbox.kube.reviews import REVIEWS
 
 CREATED = 201
-TRUE = ("true", "1")
+_LONGEST = 3 * 1024 * 1024  # bytes of a request's body
 _SUBRESOURCES = ("status", "token", "finalize")
 _OF_NAMESPACES = ("status", "finalize")
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NAMED = re.compile(r"^metadata\.name=([^,]+)$")
 _IN_NAMESPACE = 6  # apis, group, version, namespaces, name, plural
 _API_DEPTH, _GROUP_DEPTH, _PLURAL_DEPTH = 2, 3, 2
@@ -61,6 +63,8 @@ def _has(kind: Kind, sub: str) -> bool:
     """Whether a kind has a subresource."""
     if sub == "status":
         return kind.status
+    if kind.custom:
+        return True  # what a custom kind has not is told as of an object that is not there
     return not sub or kind.key == {"token": ACCOUNTS, "finalize": NAMESPACES}.get(sub)
 
 
@@ -68,7 +72,7 @@ def is_served(path: str, kinds: Mapping[tuple[str, str, str], Kind]) -> bool:
     """Whether a path is of a group and version that are served, whatever it names there."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"]:
-        return parts[1:2] == ["v1"]
+        return True
     served = {(group, version) for group, version, _ in kinds if group} | {(group, "v1") for group, *_ in REVIEWS}
     return (
         parts[:1] == ["apis"]
@@ -94,19 +98,39 @@ def attributes(request: Request) -> Attributes:
     resource, name, sub = [*rest[:3], "", ""][:3]
     verb = _VERBS.get(request.method, request.method.lower())
     if verb == "get" and not name:
-        verb = "watch" if query.get("watch") in TRUE else "list"
+        verb = "watch" if is_true(query, "watch") else "list"
         chosen = _NAMED.match(query.get("fieldSelector", ""))
         name = chosen[1] if chosen else ""
-    elif verb == "get" and query.get("watch") in TRUE:
+    elif verb == "get" and is_true(query, "watch"):
         verb = "watch"
     elif verb == "delete" and not name:
         verb = "deletecollection"
     return Attributes(verb, group, version, resource, sub, name, namespace)
 
 
+def is_true(query: Mapping[str, str], name: str) -> bool:
+    """A parameter of a query as the real server reads it: anything but ``false`` and ``0`` is a yes."""
+    return name in query and query[name].lower() not in ("false", "0")
+
+
 async def body(request: Request) -> Any:
     """The body as JSON."""
-    return body_of(await request.body(), request.headers.get("content-type", "application/json"))
+    content = await request.body()
+    if len(content) > _LONGEST:
+        text = f"Request entity too large: limit is {_LONGEST}"
+        raise ApiError(413, "RequestEntityTooLarge", text)
+    return body_of(content, request.headers.get("content-type", "application/json"))
+
+
+def as_asked(request: Request, response: Response) -> Response:
+    """The same in YAML, where that is what the client would rather have."""
+    wanted = request.headers.get("accept", "").partition(",")[0].strip()
+    if wanted != "application/yaml" or response.headers.get("content-type") != "application/json":
+        return response
+    if isinstance(response, StreamingResponse):
+        return response
+    text = yaml.safe_dump(msgspec.json.decode(response.body), sort_keys=True, default_flow_style=False)
+    return Response(text, response.status_code, {"Content-Type": "application/yaml"})
 
 
 def answer(
@@ -121,11 +145,19 @@ def answer(
 
 
 def limit(query: Mapping[str, str]) -> int:
-    """How many objects a list may have; 0 for all of them."""
-    text = query.get("limit") or "0"
-    if not text.removeprefix("-").isdigit():
+    """How many objects a list may have; 0 for all of them, as from the cache that answers for version 0."""
+    wanted = whole(query, "limit")
+    return 0 if query.get("resourceVersion") == "0" else max(wanted, 0)
+
+
+def whole(query: Mapping[str, str], name: str) -> int:
+    """A parameter that is a number; 0 where it is not given."""
+    text = query.get(name) or "0"
+    if re.fullmatch(r"[+-]?[0-9]+", text) is None:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    return max(int(text), 0)
+    if not -(2**63) <= int(text) < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return int(text)
 
 
 def body_of(content: bytes, content_type: str) -> Any:
@@ -140,9 +172,25 @@ def body_of(content: bytes, content_type: str) -> Any:
             return msgspec.json.decode(content)
         if kind and "json" not in kind:
             raise unknown_format("application/json", "application/yaml", protobuf.CONTENT_TYPE)
-        return msgspec.json.decode(content) if content else {}
+        return _json(content) if content else {}
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise bad_request(f"the request's body cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _json(content: bytes) -> Any:
+    """JSON; half a surrogate pair becomes the sign for what cannot be read, as in Go."""
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        if b"\\u" not in content:
+            raise
+        try:
+            whole = _SURROGATE.sub("\ufffd", json.dumps(json.loads(content), ensure_ascii=False))
+        except ValueError:
+            whole = ""
+        if not whole:
+            raise
+        return msgspec.json.decode(whole)
 
 
 def check_kind(given: Any, kind: Kind, namespace: str = "") -> dict[str, Any]:

@@ -11,9 +11,18 @@ from keystead_sandbox.kube import crd as definitions
 from keystead_sandbox.kube import errors, events, ownership, patches, schema
 from keystead_sandbox.kube.admission import NOBODY, Writing, admit, declared
 from keystead_sandbox.kube.auth import User
-from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, LEASES, NAMESPACES, Kind
-from keystead_sandbox.kube.lifecycle import FOREGROUND, Lifecycle
-from keystead_sandbox.kube.preconditions import SYSTEM, applied_part, check_apply, check_patched, expect, kept_metadata
+from keystead_sandbox.kube.kinds import BUILT_IN, CLUSTER_ROLES, CRDS, NAMESPACES, Kind
+from keystead_sandbox.kube.lifecycle import FOREGROUND, ORPHAN, Lifecycle
+from keystead_sandbox.kube.preconditions import (
+    SYSTEM,
+    applied_part,
+    check_apply,
+    check_patched,
+    check_size,
+    expect,
+    expect_version,
+    kept_metadata,
+)
 from keystead_sandbox.kube.store import Store
 
 Object: TypeAlias = dict[str, Any]
@@ -65,17 +74,12 @@ class Rest:
     def update(self, kind: Kind, current: Object, given: Object, how: Writing, *, sub: str = "") -> Object:
         """Replace an object, or its status alone."""
         metadata, name = given.get("metadata") or {}, current["metadata"]["name"]
-        version = metadata.get("resourceVersion")
         if metadata.get("name", name) != name:
             text = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
-        if not version and (kind.custom or kind.key == LEASES):
-            text = "Invalid value: 0: must be specified for an update"
-            raise errors.invalid(
-                kind.group, kind.plural, name, [("metadata.resourceVersion", "FieldValueInvalid", text)]
-            )
+        expect_version(kind, name, given)
         expect(kind, current, given)
-        return self._replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
+        return self.replace(kind, current, events.stored(kind, copy.deepcopy(given)), how, sub=sub)
 
     def patch(self, kind: Kind, current: Object, patch: Any, how: Writing, *, type_: str, sub: str = "") -> Object:
         """Merge, JSON or strategic merge patch."""
@@ -90,12 +94,13 @@ class Rest:
         if not isinstance(changed.get("metadata"), dict):
             raise errors.bad_request("the patched object has no metadata")
         check_patched(kind, current, changed)
+        expect_version(kind, current["metadata"]["name"], changed)
         expect(kind, current, {"metadata": {**changed["metadata"], "uid": None}})
         how = replace(how, patch=True)
         changed = events.stored(kind, copy.deepcopy(changed))
         if changed["metadata"].get("managedFields") in ([], [{}]):
-            return self._replace(kind, current, changed, how, sub=sub, managed=[])
-        return self._replace(kind, current, changed, how, sub=sub)
+            return self.replace(kind, current, changed, how, sub=sub, managed=[])
+        return self.replace(kind, current, changed, how, sub=sub)
 
     def apply(  # noqa: PLR0913 - one keyword per part of the request
         self,
@@ -110,9 +115,10 @@ class Rest:
         dry: bool,
         warnings: list[str],
         user: User = NOBODY,
+        large: bool = False,
     ) -> tuple[Object, bool]:
         """Server-side apply; the object, and whether it is new."""
-        how = Writing(manager, dry, "Ignore", user, warnings)
+        how = Writing(manager, dry, "Ignore", user, warnings, large=large)
         current = self.store.get(kind.storage, namespace, name)
         wanted = copy.deepcopy(given)
         metadata = wanted.setdefault("metadata", {})
@@ -124,7 +130,7 @@ class Rest:
         merged = ownership.apply(current, wanted, kind, manager=manager, force=force, now=self.instant(), sub=sub)
         managed = merged["metadata"].pop("managedFields")
         if current is not None:
-            return self._replace(kind, current, merged, how, sub=sub, managed=managed), False
+            return self.replace(kind, current, merged, how, sub=sub, managed=managed), False
         merged["metadata"]["name"] = name
         self._new_metadata(kind, namespace, merged)
         self._check_room(kind, namespace, name)
@@ -151,7 +157,7 @@ class Rest:
                 raise errors.conflict(kind.group, kind.kind, metadata["name"], why)
         if kind.key == NAMESPACES and metadata["name"] in ("default", "kube-system", "kube-public"):
             raise errors.forbidden("", "namespaces", metadata["name"], "this namespace may not be deleted")
-        policy = options.get("propagationPolicy") or "Background"
+        policy = options.get("propagationPolicy") or ("Orphan" if options.get("orphanDependents") else "Background")
         if policy not in ("Background", "Foreground", "Orphan"):
             known = 'supported values: "Foreground", "Background", "Orphan", "nil"'
             text = f'Unsupported value: "{policy}": {known}'
@@ -193,11 +199,11 @@ class Rest:
         """Mark an object as going, and drop it when nothing holds it."""
         metadata = item["metadata"]
         going = bool(metadata.get("deletionTimestamp"))
-        if policy == "Orphan" and not going:
-            self._lifecycle.orphan(metadata["uid"])
         extra = [definitions.CLEANUP] if resource == CRDS else []
         if policy == "Foreground" and self.store.dependents(metadata["uid"]):
             extra.append(FOREGROUND)
+        if policy == "Orphan" and not going:
+            extra.append(ORPHAN)
         finalizers = list(dict.fromkeys([*(metadata.get("finalizers") or ()), *extra]))
         if not finalizers and resource != NAMESPACES:
             return self.drop(resource, item)
@@ -247,6 +253,8 @@ class Rest:
             self._lifecycle.empty_definition(item)
         if policy == "Foreground":
             self._lifecycle.foreground(item["metadata"]["uid"])
+        if policy == "Orphan":
+            self._lifecycle.orphan(item["metadata"]["uid"])
 
     def _new_metadata(self, kind: Kind, namespace: str, item: Object) -> Object:
         metadata: Object = item.setdefault("metadata", {})
@@ -295,6 +303,7 @@ class Rest:
 
     def _insert(self, kind: Kind, item: Object, how: Writing) -> Object:
         self.guard(kind, item, None, how)
+        check_size(item, how)
         if how.dry:
             return item
         stored = self.store.put(kind.storage, item)
@@ -304,7 +313,7 @@ class Rest:
             return stored  # what it gathers comes later
         return self.store.get(kind.storage, metadata.get("namespace") or "", metadata["name"]) or stored
 
-    def _replace(
+    def replace(
         self,
         kind: Kind,
         current: Object,
@@ -314,6 +323,7 @@ class Rest:
         sub: str,
         managed: list[Object] | None = None,
     ) -> Object:
+        """Store *changed* in the place of *current*, as far as *sub* reaches; for what has passed the preconditions."""
         metadata = kept_metadata(kind, current, changed, sub)
         changed = {**changed, "metadata": metadata}
         if sub == "status":
@@ -337,6 +347,7 @@ class Rest:
         else:
             ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
         self.guard(kind, changed, current, replace(how, sub=sub))
+        check_size(changed, how)
         if changed == current or how.dry:
             return changed  # nothing changed: no new version, no event
         return self._store_change(kind, changed, how)

@@ -61,15 +61,19 @@ _SECRET_KEYS = {
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
 _ACCOUNT_NAME = "kubernetes.io/service-account.name"
+_NO_OWNERS = (("v1", "Event"), ("events.k8s.io/v1", "Event"))
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 _ANNOTATIONS, _SECRET_SIZE = 256 * 1024, 1024 * 1024
 _IMMUTABLE = "field is immutable"
 _INVALID, _REQUIRED = "FieldValueInvalid", "FieldValueRequired"
+_PREFIX = "metadata.generateName"
 _EMPTY = 'Invalid value: "": must not be empty'
 
 
-def name_problem(kind: Kind, name: str) -> list[Problem]:
-    """Why *name* cannot name an object of *kind*."""
+def name_problem(kind: Kind, name: str, prefix: str = "") -> list[Problem]:
+    """Why *name* cannot name an object of *kind*, nor *prefix* begin its generated name."""
+    begun = name_problem(kind, f"{prefix.rstrip('-')}a" if prefix.endswith("-") else prefix) if prefix else []
+    shown = [(_PREFIX, reason, _quoted(prefix) + text.partition('": ')[2]) for _, reason, text in begun]
     if kind.group == RBAC:
         text = "" if _PATH_SEGMENT.match(name) else _segment(name)
     elif kind.key == NAMESPACES:
@@ -80,7 +84,13 @@ def name_problem(kind: Kind, name: str) -> list[Problem]:
         text = "" if _SUBDOMAIN.match(name) else _SUBDOMAIN_TEXT
         if len(name) > _LONGEST_NAME:
             text = f"must be no more than {_LONGEST_NAME} characters"
-    return [("metadata.name", _INVALID, f'Invalid value: "{name}": {text}')] if text else []
+    return shown + ([("metadata.name", _INVALID, _quoted(name) + text)] if text else [])
+
+
+def _quoted(value: str) -> str:
+    """As Go quotes: what cannot be printed is escaped."""
+    shown = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in value)
+    return f'Invalid value: "{shown}": '
 
 
 def _segment(name: str) -> str:
@@ -112,6 +122,20 @@ def metadata(item: Object) -> list[Problem]:
     return problems + _owners(given.get("ownerReferences") or ())
 
 
+def same_owners(metadata: Object) -> list[str]:
+    """Have each owner once; what is said of those that were named twice."""
+    owners = metadata.get("ownerReferences") or []
+    once = {each.get("uid"): each for each in reversed(owners)}
+    if len(once) == len(owners):
+        return []
+    uids = [each.get("uid") for each in owners]
+    twice = list(dict.fromkeys(uid for uid in uids if uids.count(uid) > 1))
+    metadata["ownerReferences"] = [each for each in owners if once.get(each.get("uid")) is each]
+    text = ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+    text += "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+    return [text + ", ".join(twice)]
+
+
 def _owners(owners: Iterable[Object]) -> list[Problem]:
     owners = list(owners)
     problems: list[Problem] = [
@@ -120,6 +144,16 @@ def _owners(owners: Iterable[Object]) -> list[Problem]:
         for field in ("apiVersion", "kind", "name", "uid")
         if not each.get(field)
     ]
+    for each in owners:
+        version = str(each.get("apiVersion") or "")
+        shown = msgspec.json.encode(each).decode()
+        if version.count("/") > 1:
+            text = f'Invalid value: "{version}": version must not be empty'
+            problems.append(("metadata.ownerReferences.apiVersion", _INVALID, text))
+        elif (version, each.get("kind")) in _NO_OWNERS:
+            group, _, version = version.rpartition("/")
+            text = f"{group}/{version}, Kind={each['kind']} is disallowed from being an owner"
+            problems.append(("metadata.ownerReferences", _INVALID, f"Invalid value: {shown}: {text}"))
     controllers = [each for each in owners if each.get("controller")]
     if len(controllers) > 1:
         shown = msgspec.json.encode(owners).decode()
@@ -276,7 +310,8 @@ def _data(kind: Kind, item: Object) -> list[Problem]:
                 problems.append((f"data[{key}]", _INVALID, text))
             size += len(value) if kind.key == CONFIG_MAPS else len(value) * 3 // 4
     if size > _SECRET_SIZE:
-        problems.append(("data", "FieldValueTooLong", f"Too long: may not be more than {_SECRET_SIZE} bytes"))
+        place = "data" if kind.key == SECRETS else "[]"  # a ConfigMap's two maps have no name in common
+        problems.append((place, "FieldValueTooLong", f"Too long: may not be more than {_SECRET_SIZE} bytes"))
     return problems + (_secret(item) if kind.key == SECRETS else [])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from keystead_sandbox.kube import events
+from keystead_sandbox.kube.columns import age, cell
 from keystead_sandbox.kube.kinds import Kind
 
 _FILTER = re.compile(r'^\[\?\(@\.(?P<field>[\w.]+)=="(?P<value>[^"]*)"\)\]')
@@ -21,8 +22,9 @@ def table(
 ) -> dict[str, Any]:
     """A ``meta.k8s.io/v1`` Table; ages are relative to *now*."""
     rows = []
+    show = cell if kind.custom else _cell
     for item in items:
-        row: dict[str, Any] = {"cells": [_cell(item, type_, path, now) for _, type_, path, _ in kind.columns]}
+        row: dict[str, Any] = {"cells": [show(item, type_, path, now) for _, type_, path, _ in kind.columns]}
         if include == "Object":
             row["object"] = events.shown(kind, item)
         elif include == "None":
@@ -111,26 +113,6 @@ def lookup(item: Any, path: str) -> Any:
             item = item[int(step[2])] if isinstance(item, list) and int(step[2]) < len(item) else None
         rest = rest[step.end() :]
     return item
-
-
-def age(value: Any, now: datetime.datetime) -> str:
-    """As kubectl shows ages: 5s, 3m10s, 4h, 12d."""
-    try:
-        seconds = int((now - datetime.datetime.fromisoformat(str(value))).total_seconds())
-    except ValueError:
-        return "<unknown>"
-    seconds = max(0, seconds)
-    minute, hour, day = 60, 3600, 86400
-    if seconds < 2 * minute:
-        return f"{seconds}s"
-    if seconds < 10 * minute:
-        rest = seconds % minute
-        return f"{seconds // minute}m{f'{rest}s' if rest else ''}"
-    if seconds < 3 * hour:
-        return f"{seconds // minute}m"
-    if seconds < 2 * day:
-        return f"{seconds // hour}h"
-    return f"{seconds // day}d"
 
 
 def _event(item: dict[str, Any], what: str, now: datetime.datetime) -> Any:

@@ -8,7 +8,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
 from keystead_sandbox.clock import Clock
-from keystead_sandbox.kube.errors import bad_request, conflict, invalid, not_found
+from keystead_sandbox.kube.errors import bad_request, conflict, invalid, not_decoded, not_found
 from keystead_sandbox.kube.kinds import SECRETS
 from keystead_sandbox.kube.store import Store
 
@@ -63,7 +63,11 @@ class TokenIssuer:
         if found is None:
             raise not_found("", "secrets", name)
         if reference.get("uid") not in (None, "", found["metadata"]["uid"]):
-            raise conflict("", "secrets", name, "the UID in the bound object reference does not match")
+            why = (
+                f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+                "The object might have been deleted and then recreated"
+            )
+            raise conflict("", "Secret", name, why)
         return {"secret": {"name": name, "uid": found["metadata"]["uid"]}}
 
     def issue(
@@ -97,6 +101,27 @@ class TokenIssuer:
         if claims["exp"] <= self._clock.wall().timestamp():
             return None
         return dict(claims)
+
+
+def asked(given: Any, account: str) -> dict[str, Any]:
+    """The spec of a TokenRequest for *account*. ApiError when the body is none, or is for another one."""
+    if not isinstance(given, dict):
+        raise bad_request("the request's body is not an object")
+    kind, version = given.get("kind") or "TokenRequest", given.get("apiVersion") or ""
+    if kind != "TokenRequest":
+        text = f"converting ({version.rpartition('/')[2]}.{kind}) to (authentication.TokenRequest): unknown conversion"
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a TokenRequest: {text}')
+    name = (given.get("metadata") or {}).get("name")
+    if name not in (None, "", account):
+        text = f'Invalid value: "{name}": must match the service account name if specified'
+        raise invalid(*_REQUEST[:2], account, [("metadata.name", "FieldValueInvalid", text)])
+    spec = given.get("spec") or {}
+    seconds = spec.get("expirationSeconds")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int)):
+        shown = {str: "string", bool: "bool", list: "array", dict: "object"}.get(type(seconds), "number")
+        field = "Go struct field TokenRequestSpec.spec.expirationSeconds of type int64"
+        raise not_decoded("TokenRequest", "v1", f"json: cannot unmarshal {shown} into {field}")
+    return dict(spec)
 
 
 def _life(seconds: Any) -> int:

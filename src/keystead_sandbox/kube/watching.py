@@ -13,16 +13,16 @@ import msgspec
 
 from keystead_sandbox.clock import Clock
 from keystead_sandbox.kube import listing, selectors
-from keystead_sandbox.kube.errors import bad_request, expired
+from keystead_sandbox.kube.errors import expired
 from keystead_sandbox.kube.kinds import Kind
 from keystead_sandbox.kube.listing import Form
 from keystead_sandbox.kube.log import Change
+from keystead_sandbox.kube.requests import is_true, whole
 from keystead_sandbox.kube.store import Store
 
 _BOOKMARKS = 60.0  # wall seconds between bookmarks, as the real server
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 _LONGEST = 1800.0  # wall seconds of a watch that names none
-_TRUE = ("true", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Watch:
         self._kind = scope.kind
         self._clock = clock
         self._form = form
-        self._bookmarks = query.get("allowWatchBookmarks") in _TRUE
-        self._initial = query.get("sendInitialEvents") in _TRUE
-        self._seconds = _seconds(query.get("timeoutSeconds", ""))
+        self._bookmarks = is_true(query, "allowWatchBookmarks")
+        self._initial = is_true(query, "sendInitialEvents")
+        self._seconds = float(whole(query, "timeoutSeconds") or _LONGEST)
         self._plain = not query.get("labelSelector") and not query.get("fieldSelector") and not scope.name
         self._by_label = selectors.labels(query.get("labelSelector", ""))
         self._by_field = selectors.fields(query.get("fieldSelector", ""), scope.kind)
@@ -60,6 +60,8 @@ class Watch:
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
         """Newline-ended JSON events."""
+        if self._seconds < 0:
+            return  # over before it began
         if self._everything:
             self._version = self._store.version
             for line in self._present():
@@ -141,10 +143,3 @@ class Watch:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         item = self._form.bookmark(self._kind, metadata)
         return msgspec.json.encode({"type": "BOOKMARK", "object": item}) + b"\n"
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text or 0) or _LONGEST
-    except ValueError:
-        raise bad_request(f'timeoutSeconds: Invalid value: "{text}": must be a number') from None

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from keystead_sandbox.kube_api import KubernetesRefused
+from keystead_sandbox.access import KubernetesRefused
 from keystead_sandbox.processes import Part, PartFailed, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import live, stage, summary
@@ -49,7 +49,7 @@ class Options:
     limit: float
 
 
-def scenario(
+def scenario(  # noqa: PLR0913 - one parameter for each option of the command line
     *,
     once: Annotated[
         bool, typer.Option("--once", help="End by itself, with exit code 0 only if all came true.")
@@ -69,6 +69,7 @@ def scenario(
             help="Which Kubernetes: our own, a real control plane (found, or built once), or a cluster's kubeconfig.",
         ),
     ] = EMBEDDED,
+    context: Annotated[str, typer.Option("--context", help="Of that kubeconfig; its current one when not given.")] = "",
     clock_rate: Annotated[
         float, typer.Option("--clock-rate", help="How fast Azure's waits pass.", min=0.1, max=100)
     ] = 10.0,
@@ -84,7 +85,9 @@ def scenario(
     """
     # The clock of the command starts with the command, not when Python had imported us.
     began = time.monotonic() - max(0.0, time.time() - (started or psutil.Process().create_time()))
-    where = Where(kube)
+    where = Where(kube, context)
+    if where.is_ours and context:
+        raise typer.BadParameter(f"--kube {kube} has no contexts to choose from", param_hint="--context")
     if not where.is_ours and not Path(kube).is_file():
         raise typer.BadParameter(f"{kube!r} is neither embedded, nor real, nor a file", param_hint="--kube")
     options = Options(began, once, keep, report, where, clock_rate, plain, limit)
@@ -266,6 +269,7 @@ class _Run:
             kubeconfig=str(built.kubeconfig),
             waiting=waiting,
             blocked=blocked,
+            context=self._where.context,
         )
         self._say("\nEverything keeps running. In another terminal:")
         for command, meaning in commands:

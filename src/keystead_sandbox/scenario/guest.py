@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, path_of
+from keystead_sandbox.access import KubernetesRefused
+from keystead_sandbox.kube_api import KubeApi, path_of
 from keystead_sandbox.scenario.cast import HOME, Cast
 
 _OLDEST = (1, 30)

@@ -11,20 +11,22 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
-from lightkube import AsyncClient, KubeConfig
+from lightkube import AsyncClient
 
 from keystead_sandbox import kubeconfig as files
-from keystead_sandbox.kube_api import KubeApi, KubernetesRefused, read_config
+from keystead_sandbox.access import Access, KubernetesRefused, read_config
+from keystead_sandbox.kube_api import KubeApi
 from keystead_sandbox.processes import Part, Parts, executable
 from keystead_sandbox.scenario import cast as roles
 from keystead_sandbox.scenario import guest, people
 from keystead_sandbox.scenario.cast import HOME, Cast
-from keystead_sandbox.scenario.where import Where, cluster_of, write_kube_ca
+from keystead_sandbox.scenario.where import Where, write_kube_ca
 
 _ESO_CRDS = Path(__file__).parents[1] / "kube" / "eso_crds.yaml"
 _SIGNALS = ("kubeconfig", "kubernetes-ca.pem", "azure.env")  # files that say by being there that something is ready
@@ -49,6 +51,7 @@ class Stage:
     folder: Path
     kubeconfig: Path
     """The admin's."""
+    admin: Access = field(repr=False)
     cast_kubeconfig: Path
     """A context for each of the cast."""
     azure_url: str
@@ -57,8 +60,7 @@ class Stage:
 
     def kubernetes(self, name: str | None = None) -> AsyncClient:
         """A client acting as one of the cast; as the admin of the cluster when none is named."""
-        path = self.kubeconfig if name is None else self.cast_kubeconfig
-        return AsyncClient(config=KubeConfig.from_file(path).get(name), trust_env=False)
+        return self.admin.client() if name is None else read_config(self.cast_kubeconfig, name).client()
 
 
 def write_seed(cast: Cast, path: Path) -> None:
@@ -133,7 +135,8 @@ class Builder:
             kubeconfig = await self._where.start(self._parts, self._folder, {**base, **told}, rate=rate)
             if self._where.is_ours:
                 write_kube_ca(kubeconfig, ca_file)
-            admin = KubeApi(read_config(kubeconfig))
+            access = self._where.access(kubeconfig)
+            admin = KubeApi(access)
             try:
                 objects = await wanted
                 if azure is None:
@@ -143,14 +146,16 @@ class Builder:
                     option = ("--issuer-documents", str(documents))
                     azure = asyncio.create_task(self._start_azure(base, option, rate=rate))
                 await self._install(admin, objects)
-                cluster, host = cluster_of(kubeconfig)
+                cluster, host = access.cluster_section(), urlsplit(access.config.cluster.server).hostname or ""
                 cast_file = self._folder / "cast.kubeconfig"
                 files.publish(cast_file, files.document(cluster, await people.sections(admin), current=roles.ADMIN))
             finally:
                 await admin.close()
             exported = await azure
             exported["NO_PROXY"] = f"{exported['NO_PROXY']},{host}"
-            return Stage(self._folder, kubeconfig, cast_file, exported["KEYSTEAD_SANDBOX_URL"], {**base, **exported})
+            return Stage(
+                self._folder, kubeconfig, access, cast_file, exported["KEYSTEAD_SANDBOX_URL"], {**base, **exported}
+            )
         finally:
             wanted.cancel()
             if azure is not None:
@@ -161,7 +166,11 @@ class Builder:
         if self._where.is_ours or not self._made:
             return
         self._say(f"keystead sandbox: taking everything out of {self._where.title} again")
-        admin = KubeApi(read_config(Path(self._where.named)))
+        try:
+            admin = KubeApi(self._where.access(Path(self._where.named)))
+        except KubernetesRefused as error:
+            self._say(f"keystead sandbox: nothing is taken away: {error}")
+            return
         try:
             await guest.leave(admin, self._cast, self._made, self._say)
         except KubernetesRefused as error:

@@ -1,5 +1,6 @@
 """Pure: the last words, for people: what came true, how fast, how close to the best possible, and what to try next."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,17 @@ def lines(report: Mapping[str, Any], *, pool: str) -> list[str]:
     ]
 
 
-def next_commands(*, kubectl: str, keystead: str, kubeconfig: str, waiting: str, blocked: str) -> list[tuple[str, str]]:
+def next_commands(
+    *, kubectl: str, keystead: str, kubeconfig: str, waiting: str, blocked: str, context: str = ""
+) -> list[tuple[str, str]]:
     """Three commands to try, each with what it shows; they work as printed."""
+    option = f" --context {shlex.quote(context)}" if context else ""
+    kubeconfig, kubectl = shlex.quote(kubeconfig), kubectl + option
     return [
         (f"KUBECONFIG={kubeconfig} {kubectl} get vg,vc,fed -A", "the whole story in one table"),
-        (f"KUBECONFIG={kubeconfig} {keystead} approve {waiting} --message 'looks right'", "let the last one in"),
+        (
+            f"KUBECONFIG={kubeconfig} {keystead} approve {waiting}{option} --message 'looks right'",
+            "let the last one in",
+        ),
         (f"KUBECONFIG={kubeconfig} {kubectl} describe vc -n {blocked}", "why one is blocked, and the cure"),
     ]

@@ -5,18 +5,14 @@ Each ends up as an admin's kubeconfig.
 
 import base64
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
-from lightkube.config.kubeconfig import SingleConfig
 
+from keystead_sandbox.access import Access, read_config
 from keystead_sandbox.control_plane.assets import ASSETS, NoControlPlane, find_or_build
-from keystead_sandbox.kube_api import read_config
 from keystead_sandbox.processes import PartFailed, Parts, executable
 
 EMBEDDED, REAL = "embedded", "real"
@@ -25,9 +21,11 @@ _START = 240.0  # wall seconds for a real control plane; three on an idle machin
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What ``--kube`` said."""
+    """What ``--kube`` said, and ``--context``."""
 
     named: str
+    context: str = ""
+    """Of the kubeconfig; its current one when empty."""
 
     @property
     def is_ours(self) -> bool:
@@ -36,7 +34,13 @@ class Where:
 
     @property
     def title(self) -> str:
-        return {EMBEDDED: "an embedded Kubernetes", REAL: "a real control plane"}.get(self.named, f"{self.named}")
+        return {EMBEDDED: "an embedded Kubernetes", REAL: "a real control plane"}.get(
+            self.named, f"{self.named}{f' ({self.context})' if self.context else ''}"
+        )
+
+    def access(self, kubeconfig: Path) -> Access:
+        """As the admin. KubernetesRefused when that cannot be used."""
+        return read_config(kubeconfig, self.context or None)
 
     async def start(self, parts: Parts, folder: Path, environment: Mapping[str, str], *, rate: float) -> Path:
         """Start it where it is ours; returns the admin's kubeconfig once it answers."""
@@ -77,26 +81,3 @@ def write_kube_ca(kubeconfig: Path, path: Path) -> None:
     """The API server's CA as a file, taken from the kubeconfig, so that any cluster can be the issuer."""
     clusters = yaml.safe_load(kubeconfig.read_text())["clusters"]
     path.write_bytes(base64.b64decode(clusters[0]["cluster"]["certificate-authority-data"]))
-
-
-def cluster_of(kubeconfig: Path) -> tuple[dict[str, Any], str]:
-    """The ``cluster`` section of the current context, fit to stand in a file elsewhere, and the server's host."""
-    config = read_config(kubeconfig)
-    cluster = config.cluster
-    section: dict[str, Any] = {"server": cluster.server}
-    if cluster.insecure:
-        section["insecure-skip-tls-verify"] = True
-    else:
-        section["certificate-authority-data"] = _authority(config)
-    return section, urlsplit(cluster.server).hostname or ""
-
-
-def _authority(config: SingleConfig) -> str:
-    """Base64 of the CA; of this machine's own where the kubeconfig names none, as the parts are told to trust another."""
-    cluster = config.cluster
-    if cluster.certificate_auth_data:
-        return str(cluster.certificate_auth_data)
-    if cluster.certificate_auth:
-        return base64.b64encode(Path(config.abs_file(cluster.certificate_auth)).read_bytes()).decode()
-    bundle = ssl.get_default_verify_paths().cafile
-    return base64.b64encode(Path(bundle).read_bytes() if bundle else b"").decode()
