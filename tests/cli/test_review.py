@@ -107,15 +107,15 @@ def claim(kubeconfig: Path, _kinds: None, request: pytest.FixtureRequest) -> str
     return name
 
 
-def _claim(kubeconfig: Path, namespace: str, name: str) -> None:
+def _claim(kubeconfig: Path, namespace: str, name: str, reason: str = "AwaitingReview") -> None:
     folder = f"{KINDS}/namespaces/{namespace}/vaultclaims"
     spec = {"grantName": "team", "requestedBy": "dev"}
     body = {"apiVersion": "keystead.dev/v1alpha1", "kind": "VaultClaim", "metadata": {"name": name}, "spec": spec}
     _request(kubeconfig, "POST", folder, body)
     condition = {
         "type": "Approved",
-        "status": "False",
-        "reason": "AwaitingReview",
+        "status": "True" if reason == "ApprovalNotRequired" else "False",
+        "reason": reason,
         "message": "waits",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
@@ -196,6 +196,65 @@ def test_a_word_that_stands_is_not_said_twice(keystead: Keystead, claim: str) ->
     assert (first.code, second.code) == (0, 1)
     assert "stands already" in second.err
     assert "kubectl delete va" in second.err
+
+
+def test_a_word_is_shown_as_the_object_that_it_is(kubeconfig: Path, keystead: Keystead, claim: str) -> None:
+    said = keystead("approve", claim, "-o", "json", "--context", "reviewer")
+    unknown = keystead("deny", claim, "-o", "yaml", "--context", "reviewer")
+
+    made = json.loads(said.out)
+    assert (said.code, made["kind"], made["spec"]["by"]) == (0, "VaultApproval", "reviewer")
+    assert _request(kubeconfig, "GET", f"{KINDS}/vaultapprovals/{made['metadata']['name']}") == made
+    assert unknown.code == 2
+    assert "give text or json" in unknown.err
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("ApprovalNotRequired", "asks for no review"), ("RequesterUnknown", "spec.requestedBy names nobody")],
+    ids=["review", "requester"],
+)
+def test_an_approval_that_would_change_nothing_is_refused(
+    kubeconfig: Path, keystead: Keystead, claim: str, reason: str, told: str
+) -> None:
+    _claim(kubeconfig, claim, "other", reason)
+
+    said = keystead("approve", f"{claim}/other", "--context", "reviewer")
+
+    assert said.code == 1
+    assert told in said.err
+    assert _words(kubeconfig, claim) == []
+
+
+def test_a_denial_that_stands_is_named_with_how_to_take_it_back(
+    kubeconfig: Path, keystead: Keystead, claim: str
+) -> None:
+    keystead("deny", claim, "--context", "reviewer")
+
+    said = keystead("approve", claim, "--context", "admin")
+
+    assert said.code == 1
+    assert "reviewer said no" in said.err
+    assert "kubectl delete va" in said.err
+    assert [each["decision"] for each in _words(kubeconfig, claim)] == ["Denied"]
+
+
+def test_of_several_claims_the_one_that_waits_is_meant(kubeconfig: Path, keystead: Keystead, claim: str) -> None:
+    _claim(kubeconfig, claim, "second", "ApprovalNotRequired")
+
+    assert keystead("approve", claim, "--context", "reviewer").code == 0
+    assert len(_words(kubeconfig, claim)) == 1
+
+
+@pytest.mark.parametrize("length", [200, 253])
+def test_names_that_are_too_long_are_told_apart(kubeconfig: Path, keystead: Keystead, claim: str, length: int) -> None:
+    for end in ("a", "b"):
+        name = "x" * (length - 1) + end
+        _claim(kubeconfig, claim, name)
+        for verb in ("deny", "deny"):
+            keystead(verb, f"{claim}/{name}", "--context", "reviewer")
+
+    assert len(_words(kubeconfig, claim)) == 2
 
 
 def test_of_several_claims_one_has_to_be_named(kubeconfig: Path, keystead: Keystead, claim: str) -> None:

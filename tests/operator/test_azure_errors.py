@@ -6,14 +6,16 @@ Whatever the emulated Azure can be brought to refuse by itself, it refuses by it
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.governance import BUILT_IN, Lock, PolicyAssignment
 from keystead_sandbox.resources import Identity
-from world import ISSUER, World
+from world import ISSUER, Trap, World
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
@@ -342,3 +344,31 @@ async def test_a_sign_in_that_fails_keeps_all_lanes_from_trying_by_themselves() 
         assert len([each for each in world.azure_writes() if each.status == 401]) < 40
         world.azure.faults.clear()
         await world.until(lambda: len(world.credentials()) == 12)
+
+
+class _Broken(Trap):
+    """Breaks in a way that nobody foresaw, for one name."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.part and scope["method"] == "PUT" and self.part in scope["path"]:
+            raise ZeroDivisionError("nobody foresaw this")
+        await super().__call__(app, scope, receive, send)
+
+
+async def test_what_nobody_foresaw_stops_its_own_claim_alone_and_is_tried_again() -> None:
+    async with World(drift_interval=LONG) as world:
+        trap = _Broken("-broken-")
+        world.grant("team", world.identity("one"))
+        world.namespace("broken", labels={"team": "team"})
+        for name in ("a", "b"):
+            world.namespace(name, labels={"team": "team"})
+        world.start(trap=trap)
+
+        await world.until(lambda: world.ready("a", "b"))
+        await world.until(lambda: world.claim("broken", "Federated")[1] == "InternalError")
+        trap.part = ""
+        await world.until(lambda: world.ready("broken"))

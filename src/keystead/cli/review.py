@@ -1,6 +1,7 @@
 """``keystead requests``, ``approve`` and ``deny``: the reviewer's desk."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from typing import Annotated, Any
@@ -24,7 +25,14 @@ Which = Annotated[
     str, typer.Argument(help="NAMESPACE, or NAMESPACE/CLAIM where it has several.", metavar="NAMESPACE[/CLAIM]")
 ]
 Message = Annotated[str, typer.Option("--message", "-m", help="Why; everyone can read it.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="text, or json for the VaultApproval that was made.")]
 _HOME = "~/.kube/config"
+_LONGEST_NAME = 253
+_FUTILE = {
+    Reason.APPROVAL_NOT_REQUIRED: "its grant asks for no review, so there is nothing to approve",
+    Reason.REQUESTER_UNKNOWN: "spec.requestedBy names nobody, so nobody can approve it; the claim has to be made again",
+}
+"""Of the claim's condition Approved: why an approval would change nothing."""
 
 
 def requests(
@@ -33,8 +41,7 @@ def requests(
     output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
 ) -> None:
     """Show what waits for a review."""
-    if output not in ("table", "json"):
-        raise typer.BadParameter(f"{output!r} is not allowed: give table or json", param_hint="--output")
+    _check_output(output, "table")
     waiting = asyncio.run(with_api(kubeconfig, context, _waiting))
     rows = [
         {
@@ -43,6 +50,7 @@ def requests(
             "grant": claim.grant_name,
             "requestedBy": claim.requested_by,
             "since": claim.created_at.isoformat() if claim.created_at is not None else "",
+            "reason": _reason(claim),
         }
         for claim in waiting
     ]
@@ -60,14 +68,33 @@ def requests(
     Console().print(table)
 
 
-def approve(which: Which, message: Message = "", kubeconfig: Kubeconfig = _HOME, context: Context = None) -> None:
+def approve(
+    which: Which,
+    message: Message = "",
+    kubeconfig: Kubeconfig = _HOME,
+    context: Context = None,
+    output: Output = "text",
+) -> None:
     """Say yes to a claim; bound to the namespace's UID, the account and the vault."""
-    asyncio.run(_decide(kubeconfig, context, which, Decision.APPROVED, message))
+    _check_output(output, "text")
+    asyncio.run(_decide(kubeconfig, context, which, Decision.APPROVED, message, output))
 
 
-def deny(which: Which, message: Message = "", kubeconfig: Kubeconfig = _HOME, context: Context = None) -> None:
+def deny(
+    which: Which,
+    message: Message = "",
+    kubeconfig: Kubeconfig = _HOME,
+    context: Context = None,
+    output: Output = "text",
+) -> None:
     """Say no to a claim, or take its access away."""
-    asyncio.run(_decide(kubeconfig, context, which, Decision.DENIED, message))
+    _check_output(output, "text")
+    asyncio.run(_decide(kubeconfig, context, which, Decision.DENIED, message, output))
+
+
+def _check_output(output: str, plain: str) -> None:
+    if output not in (plain, "json"):
+        raise typer.BadParameter(f"{output!r} is not allowed: give {plain} or json", param_hint="--output")
 
 
 async def with_api(kubeconfig: str, context: str | None, work: Any) -> Any:
@@ -91,29 +118,52 @@ async def _waiting(api: Api) -> list[Claim]:
 
 
 def _awaits(claim: Claim) -> bool:
+    return _reason(claim) in (Reason.AWAITING_REVIEW, Reason.APPROVER_IS_REQUESTER)
+
+
+def _reason(claim: Claim) -> str:
+    """Of its condition Approved, while it is not; empty before anybody has said anything."""
     approved = find(claim.conditions, ConditionType.APPROVED)
-    return (
-        approved is not None
-        and approved.status is Status.FALSE
-        and approved.reason in (Reason.AWAITING_REVIEW, Reason.APPROVER_IS_REQUESTER)
-    )
+    return approved.reason if approved is not None and approved.status is Status.FALSE else ""
 
 
-async def _decide(kubeconfig: str, context: str | None, which: str, decision: Decision, message: str) -> None:
-    async def work(api: Api) -> tuple[str, Claim]:
+async def _decide(
+    kubeconfig: str, context: str | None, which: str, decision: Decision, message: str, output: str
+) -> None:
+    async def work(api: Api) -> tuple[str, Claim, dict[str, Any]]:
         claim = await _find(api, which)
         me = await who_am_i(api)
-        if decision is Decision.APPROVED and claim.requested_by == me:
-            raise Refused(
-                Reason.APPROVER_IS_REQUESTER, f"{claim.key}: you ({me}) asked for it; somebody else has to approve it"
-            )
         body = await _approval(api, claim, decision, me, message)
-        await _post(api, body)
-        return me, claim
+        if decision is Decision.APPROVED:
+            await _check_use(api, claim, me, body["spec"])
+        return me, claim, await _post(api, body)
 
-    me, claim = await with_api(kubeconfig, context, work)
+    me, claim, made = await with_api(kubeconfig, context, work)
+    if output == "json":
+        sys.stdout.write(json.dumps(made, indent=2) + "\n")
+        return
     verb = "approved" if decision is Decision.APPROVED else "denied"
     Console(highlight=False).print(f"{claim.key} {verb} by {me} (grant {claim.grant_name})", markup=False)
+
+
+async def _check_use(api: Api, claim: Claim, me: str, spec: dict[str, Any]) -> None:
+    """Refused where an approval would change nothing."""
+    if claim.requested_by == me:
+        raise Refused(
+            Reason.APPROVER_IS_REQUESTER, f"{claim.key}: you ({me}) asked for it; somebody else has to approve it"
+        )
+    approved = find(claim.conditions, ConditionType.APPROVED)
+    futile = _FUTILE.get(Reason(approved.reason)) if approved is not None and approved.reason in _FUTILE else None
+    if futile is not None:
+        raise Refused(Reason.KUBERNETES_REFUSED, f"{claim.key}: {futile}")
+    listed = await api.get(VAULT_APPROVAL.path)
+    bound = ("grantName", "namespace", "namespaceUID", "subject")
+    for item in (listed or {}).get("items") or ():
+        said = item["spec"]
+        if said["decision"] == Decision.DENIED.value and all(said[each] == spec[each] for each in bound):
+            name = item["metadata"]["name"]
+            text = f"{claim.key}: {said['by']} said no, which wins; `kubectl delete va {name}` takes that back first"
+            raise Refused(Reason.DENIED, text)
 
 
 async def _find(api: Api, which: str) -> Claim:
@@ -121,6 +171,8 @@ async def _find(api: Api, which: str) -> Claim:
     found = [claim for claim in await _claims(api) if claim.namespace == namespace and name in ("", claim.name)]
     if not found:
         raise Refused(Reason.CLAIM_DELETED, f"{which}: there is no such VaultClaim; see `keystead requests`")
+    if len(found) > 1:
+        found = [claim for claim in found if _awaits(claim)] or found
     if len(found) > 1:
         names = ", ".join(claim.key for claim in found)
         raise Refused(Reason.TOO_MANY_CLAIMS, f"{which}: it has several claims, name one of {names}")
@@ -148,7 +200,7 @@ async def _approval(api: Api, claim: Claim, decision: Decision, by: str, message
     return {
         "apiVersion": API_VERSION,
         "kind": VAULT_APPROVAL.kind,
-        "metadata": {"name": f"{claim.namespace}-{claim.name}-{uid[:8]}-{decision.value.lower()}"[:253]},
+        "metadata": {"name": _name(claim, uid, decision)},
         "spec": {
             "grantName": claim.grant_name,
             "namespace": claim.namespace,
@@ -162,9 +214,19 @@ async def _approval(api: Api, claim: Claim, decision: Decision, by: str, message
     }
 
 
-async def _post(api: Api, body: dict[str, Any]) -> None:
+def _name(claim: Claim, uid: str, decision: Decision) -> str:
+    """One for each claim, namespace and decision; what is too long is cut, and told apart by a digest."""
+    end = f"-{uid[:8]}-{decision.value.lower()}"
+    stem = f"{claim.namespace}-{claim.name}"
+    if len(stem) + len(end) > _LONGEST_NAME:
+        digest = hashlib.sha256(claim.key.encode()).hexdigest()[:16]
+        stem = f"{stem[: _LONGEST_NAME - len(end) - len(digest) - 1]}-{digest}"
+    return stem + end
+
+
+async def _post(api: Api, body: dict[str, Any]) -> dict[str, Any]:
     try:
-        await api.post(VAULT_APPROVAL.path, body)
+        made: dict[str, Any] = await api.post(VAULT_APPROVAL.path, body)
     except Refused as error:
         if error.code != "AlreadyExists":
             raise
@@ -174,3 +236,4 @@ async def _post(api: Api, body: dict[str, Any]) -> None:
             f"VaultApproval {name} stands already; `kubectl delete va {name}` withdraws it",
             code=error.code,
         ) from error
+    return made

@@ -27,7 +27,7 @@ from keystead.plan.provisioning import growing, vault_id
 from keystead.plan.snapshot import Failure, Lane, Limits, Snapshot
 from keystead.plan.sweep import sweep_unit
 
-FORGOTTEN = datetime.timedelta(hours=24)
+FORGOTTEN = datetime.timedelta(hours=3)
 """A claim that nobody has deleted for so long comes back as soon as one that never was."""
 
 
