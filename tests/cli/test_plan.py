@@ -22,7 +22,7 @@ from keystead.plan.takeover import State
 from keystead_sandbox.faults import Fault
 from keystead_sandbox.kube.auth import User
 from keystead_sandbox.resources import Application, Identity
-from world import ISSUER, StaticCredential, Trap, World, _config
+from world import ISSUER, VAULT, StaticCredential, Trap, World, _config
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 _SHOP = "system:serviceaccount:shop:keystead"
@@ -281,6 +281,17 @@ async def test_what_may_not_be_read_in_azure_is_never_taken_for_empty() -> None:
         assert "/two: " in missing
         assert "The role Reader on it is enough." in missing
         assert as_json(planned.cluster, planned.grants, planned.missing)["complete"] is False
+
+
+async def test_roles_on_the_vault_that_may_not_be_read_are_told() -> None:
+    async with World() as world:
+        vault = {"url": VAULT, "resourceId": world.vault.resource_id}
+        world.grant("team", world.identity("one"), vault=vault)
+        world.azure.faults.add(Fault(service="arm", path="roleAssignments", status=403, code="AuthorizationFailed"))
+
+        (missing,) = (await look(world)).missing
+
+        assert missing.startswith("the roles on the vault of grant team: ")
 
 
 async def test_an_object_that_cannot_be_understood_is_named_and_the_plan_is_not_the_whole() -> None:

@@ -120,6 +120,7 @@ _CASES: dict[str, dict[str, list[str]]] = {
             "GET /api/v1/namespaces",
             "GET /api/v1/serviceaccounts?fieldSelector=metadata.name=keystead",
             f"GET {ESO}/secretstores",
+            "GET /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
             "GET /.well-known/openid-configuration",
         ],
         "may not": [
