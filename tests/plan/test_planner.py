@@ -163,6 +163,15 @@ def test_an_identity_that_was_never_listed_takes_nothing_yet() -> None:
     assert world.ready("a/mine").reason is Reason.AWAITING_LIST
 
 
+def test_an_identity_whose_first_list_failed_takes_nothing_yet() -> None:
+    world = _claimed("a")
+    one = identity_id("one")
+    world.identities[one] = replace(world.identities[one], listed_at=None, problem=Reason.AZURE_UNAVAILABLE)
+
+    assert world.steps() == []
+    assert world.ready("a/mine").reason is Reason.AZURE_UNAVAILABLE
+
+
 def test_an_identity_that_does_not_exist_is_named_with_its_field() -> None:
     world = _claimed("a")
     one = identity_id("one")
