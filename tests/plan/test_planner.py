@@ -611,6 +611,26 @@ def test_deleted_namespaces_need_no_confirmation(kept: int) -> None:
     assert len(world.steps(BeginRevocation)) == kept
 
 
+def test_deleted_namespaces_need_no_confirmation_while_their_claims_are_still_seen() -> None:
+    world = _served(*NAMES)
+    world.namespaces.clear()
+
+    causes = {each.cause for each in world.steps(BeginRevocation) if isinstance(each, BeginRevocation)}
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
+    assert causes == {Reason.NAMESPACE_DELETED}
+
+
+def test_deleted_namespaces_do_not_count_against_an_edit_that_takes_little_away() -> None:
+    world = _served(*NAMES)
+    *gone, last = NAMES
+    for name in gone:
+        world.remove_namespace(name)
+    world.namespaces[last] = replace(world.namespaces[last], labels={})
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
+
+
 def test_an_edit_that_takes_little_away_needs_no_confirmation() -> None:
     world = _served(*NAMES[:5])
     world.edit(namespaces=NamespaceRule(names=("other",)))
