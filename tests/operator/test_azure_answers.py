@@ -167,15 +167,20 @@ async def test_an_entra_that_is_busy_has_refused_nobody(status: int, code: str) 
         assert told == ("False", "AzureUnavailable")
 
 
-@pytest.mark.parametrize("effect", [Effect.ANSWER, Effect.RESET], ids=["busy", "silent"])
-async def test_an_entra_that_does_not_answer_takes_no_proof_away(effect: Effect) -> None:
+@pytest.mark.parametrize(
+    ("service", "effect"),
+    [("entra", Effect.ANSWER), ("entra", Effect.RESET), ("keyvault", Effect.RESET)],
+    ids=["busy Entra", "silent Entra", "silent vault"],
+)
+async def test_what_does_not_answer_takes_no_proof_away(service: Any, effect: Effect) -> None:
     async with World(heartbeat=60.0) as world:
         _begin(world, ["shop"], world.identity("one"))
         await world.until(lambda: world.ready("shop"))
         proven = len(_exchanges(world))
-        _fault(world, service="entra", method="POST", effect=effect, status=503, code="AADSTS90033")
+        _fault(world, service=service, method="", effect=effect, status=503, code="AADSTS90033")
 
         await world.until(lambda: len(_exchanges(world)) > proven + 2, seconds=300)
+        await world.pass_time(5)
 
         assert world.claim("shop", "Verified")[0] == "True"
         assert world.ready("shop")
