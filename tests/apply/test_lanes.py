@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from keystead.apply.pacing import Paces
 from keystead.azure.arm import IdentityClient
 from keystead.azure.clouds import CLOUDS
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
+from keystead.model.errors import Refused
 from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.reasons import Reason
 from keystead.observe.inventory import Inventory, ListPaces
@@ -191,6 +193,21 @@ async def test_nothing_is_written_while_the_lease_would_not_outlast_it() -> None
 
         assert before == []
         assert scene.writes() == [("PUT", "ks-a")]
+
+
+async def test_the_twenty_first_is_told_from_a_write_that_makes_no_sense() -> None:
+    async with _scene() as scene:
+        odd = replace(_credential("odd"), subject="x" * 601)
+        with pytest.raises(Refused) as refused:
+            await scene.client.write(scene.id, odd)
+        for number in range(20):
+            _azure_holds(scene, f"n{number}")
+        await scene.world.pass_time(10)
+        with pytest.raises(Refused) as full:
+            await scene.client.write(scene.id, _credential("late"))
+
+        assert refused.value.reason is Reason.AZURE_REFUSED
+        assert full.value.reason is Reason.IDENTITY_FULL
 
 
 async def test_a_delete_on_an_identity_that_vanished_is_done() -> None:

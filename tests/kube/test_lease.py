@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from keystead.kube.client import Api
 from keystead.kube.lease import Lease
@@ -39,15 +39,17 @@ class JumpingClock:
 
 
 class Gate:
-    """Between one candidate and the API server: open, answering 500, hanging, or slow."""
+    """Between one candidate and the API server: open, answering 500, hanging, slow, or late with its answers."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self.state = "open"
         self.requests = 0
+        self.asked: list[tuple[float, str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.requests += 1
+        self.asked.append((asyncio.get_running_loop().time(), scope["method"]))
         if self.state == "failing":
             await answer(500, "InternalError")(scope, receive, send)
             return
@@ -55,7 +57,14 @@ class Gate:
             await asyncio.Event().wait()
         if self.state == "slow":
             await asyncio.sleep(2.0)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, self._late(send) if self.state == "late" else send)
+
+    def _late(self, send: Send) -> Send:
+        async def late(message: Message) -> None:
+            await asyncio.sleep(3.0 if message["type"] == "http.response.start" else 0.0)
+            await send(message)
+
+        return late
 
 
 class Candidate:
@@ -245,3 +254,17 @@ async def test_a_deleted_record_counts_until_it_would_have_run_out() -> None:
         assert not one.lease.held
         await two.leave(cleanly=False)
         await two.api.close()
+
+
+async def test_a_lease_counts_from_when_it_was_asked_for_however_late_the_answer_comes() -> None:
+    async with _election("one") as (_, [one]):
+        await _until(lambda: one.lease.held)
+        one.gate.state = "late"
+        await asyncio.sleep(60)
+        renewals = one.gate.requests
+        await _until(lambda: one.gate.requests > renewals and one.gate.asked[-1][1] == "PUT")
+        asked, _ = one.gate.asked[-2]
+        one.gate.state = "hanging"  # what was asked already is still answered
+        await _until(lambda: not one.lease.held)
+
+        assert asyncio.get_running_loop().time() - asked <= 15.2

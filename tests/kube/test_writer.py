@@ -84,3 +84,14 @@ async def test_an_entry_made_anew_is_neither_revoked_nor_forgotten_for_the_one_b
 
         assert "deletionTimestamp" not in _entry(world)["metadata"]
         assert _entry(world)["metadata"]["finalizers"] == ["keystead.dev/revoke"]
+
+
+async def test_a_namespace_that_is_going_is_none() -> None:
+    async with _writer() as (world, writer):
+        uid = world.namespace("shop")
+        held = {"name": "held", "namespace": "shop", "finalizers": ["example.org/hold"]}
+        world.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
+
+        assert await writer.namespace_uid("shop") == uid
+        world.delete("namespaces", "shop")
+        assert await writer.namespace_uid("shop") is None

@@ -405,3 +405,28 @@ async def test_a_claim_is_placed_once_however_late_the_caches_are() -> None:
 
         assert len([each for each in world.azure_writes() if each.method == "PUT"]) == 1
         assert len(world.entries("kube", "POST", "/federations")) == 1
+
+
+class WithoutLedger(Trap):
+    """The API server takes no new ledger entry for a while."""
+
+    refusing = True
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.refusing and scope["method"] == "POST" and scope["path"].endswith("/federations"):
+            raise ConnectionResetError("lost")
+        await super().__call__(app, scope, receive, send)
+
+
+async def test_without_a_ledger_entry_nothing_is_written_to_azure() -> None:
+    async with World() as world:
+        trap = WithoutLedger()
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start(trap=trap)
+        await world.pass_time(60)
+        before = world.azure_writes()
+        trap.refusing = False
+        await world.until(lambda: world.ready("shop"), seconds=300)
+
+        assert before == []

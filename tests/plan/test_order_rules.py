@@ -81,6 +81,15 @@ def test_rule_2_revocations_come_before_grants() -> None:
     assert steps == ["BeginRevocation", "DeleteCredential", "ForgetFederation", "CreateClaim"]
 
 
+def test_rule_2_revocations_come_before_the_way_of_a_claim_that_is_older() -> None:
+    world = served("cart", "pay")
+    world.namespace("ship")
+    world.claim("ship", created_at=world.now - 9999 * SECOND)
+    world.remove_namespace("pay")
+
+    assert kinds(world.steps()) == ["BeginRevocation", "DeleteCredential", "ForgetFederation", *FULL_WAY]
+
+
 def test_rule_2_a_freed_slot_is_used_only_after_the_delete_is_confirmed() -> None:
     world = World(a_grant(reserved=19))
     world.namespace("cart")

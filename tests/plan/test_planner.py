@@ -163,6 +163,15 @@ def test_an_identity_that_was_never_listed_takes_nothing_yet() -> None:
     assert world.ready("a/mine").reason is Reason.AWAITING_LIST
 
 
+def test_an_identity_whose_first_list_failed_takes_nothing_yet() -> None:
+    world = _claimed("a")
+    one = identity_id("one")
+    world.identities[one] = replace(world.identities[one], listed_at=None, problem=Reason.AZURE_UNAVAILABLE)
+
+    assert world.steps() == []
+    assert world.ready("a/mine").reason is Reason.AZURE_UNAVAILABLE
+
+
 def test_an_identity_that_does_not_exist_is_named_with_its_field() -> None:
     world = _claimed("a")
     one = identity_id("one")
@@ -600,6 +609,26 @@ def test_deleted_namespaces_need_no_confirmation(kept: int) -> None:
         world.remove_namespace(name)
 
     assert len(world.steps(BeginRevocation)) == kept
+
+
+def test_deleted_namespaces_need_no_confirmation_while_their_claims_are_still_seen() -> None:
+    world = _served(*NAMES)
+    world.namespaces.clear()
+
+    causes = {each.cause for each in world.steps(BeginRevocation) if isinstance(each, BeginRevocation)}
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
+    assert causes == {Reason.NAMESPACE_DELETED}
+
+
+def test_deleted_namespaces_do_not_count_against_an_edit_that_takes_little_away() -> None:
+    world = _served(*NAMES)
+    *gone, last = NAMES
+    for name in gone:
+        world.remove_namespace(name)
+    world.namespaces[last] = replace(world.namespaces[last], labels={})
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
 
 
 def test_an_edit_that_takes_little_away_needs_no_confirmation() -> None:

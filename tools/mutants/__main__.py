@@ -20,6 +20,8 @@ from mutants import report
 from mutants.bugs import ROOT, TABLE, Bug, complaints, read_table
 from mutants.trials import STAGES, Outcome, Tree, Verdict
 
+_STOPPED = 130  # as shells say it
+
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -61,8 +63,12 @@ def main() -> int:
         print(report.listed(bugs))  # noqa: T201 - a command
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="keystead-mutants-") as folder:
-        return _plant(bugs, options, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory(prefix="keystead-mutants-") as folder:
+            return _plant(bugs, options, Path(folder))
+    except KeyboardInterrupt:
+        _say("stopped; all planting was in a copy, which is gone")
+        return _STOPPED
 
 
 def _plant(bugs: list[Bug], options: argparse.Namespace, folder: Path) -> int:

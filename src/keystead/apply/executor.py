@@ -5,6 +5,7 @@ An error stops only its own unit, is remembered on the board, and shows in the u
 
 import asyncio
 import dataclasses
+import datetime
 from collections import defaultdict
 from typing import assert_never
 
@@ -19,6 +20,7 @@ from keystead.apply.verifier import Verifier
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Refused
 from keystead.model.reasons import Reason
+from keystead.plan.snapshot import Failure
 from keystead.plan.steps import (
     AnnotateServiceAccount,
     ApplyStore,
@@ -61,20 +63,21 @@ class Executor:
         self._board = board
         self._clock = clock
 
-    async def carry_out(self, plan: Plan) -> None:
-        """Return when all that does not wait for Azure is done."""
+    async def carry_out(self, plan: Plan) -> datetime.datetime | None:
+        """Return when all that does not wait for Azure is done: when to try again what failed of it, if anything did."""
         units: dict[str, list[Step]] = defaultdict(list)
         for step in plan.steps:
             units[step.unit].append(step)
         turn = asyncio.Semaphore(_AT_ONCE)
 
-        async def run(steps: list[Step]) -> Step | None:
+        async def run(steps: list[Step]) -> Step | Failure | None:
             async with turn:
                 return await self._lead(steps)
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(run(steps)) for steps in units.values()]
-        waiting = [task.result() for task in running]
+        ends = [task.result() for task in running]
+        waiting = [end for end in ends if not isinstance(end, Failure)]
         lane_steps: list[LaneStep] = [
             step for step in waiting if isinstance(step, WriteCredential | DeleteCredential | SweepCredential)
         ]
@@ -83,9 +86,11 @@ class Executor:
         self._grower.submit(
             plan.grant_name, [step for step in waiting if isinstance(step, CreateIdentity | AssignRole)]
         )
+        retries = (end.retry_at for end in ends if isinstance(end, Failure) and end.retry_at is not None)
+        return min(retries, default=None)
 
-    async def _lead(self, steps: list[Step]) -> Step | None:
-        """The unit's steps up to the first that waits for Azure, which is returned."""
+    async def _lead(self, steps: list[Step]) -> Step | Failure | None:
+        """The unit's steps up to the first that fails or waits for Azure, which is returned."""
         for step in steps:
             if isinstance(step, _WAITING):
                 return step
@@ -94,7 +99,7 @@ class Executor:
             except KeysteadError as error:
                 failure = self._board.failed(step.unit, type(step).__name__, error, self._clock.now())
                 log.info("step failed", unit=step.unit, step=failure.step, reason=error.reason, error=str(error))
-                return None
+                return failure
             failure_before = self._board.failures.get(step.unit)
             if failure_before is not None and failure_before.step == type(step).__name__:
                 self._board.succeeded(step.unit)

@@ -118,7 +118,7 @@ class Lease:
             tell("lease: no answer", lease=self._name, what=what, error=str(error) or "in time")
             return error.after or 0.0 if isinstance(error, Retryable) else 0.0
         if not taken:
-            self._expires = float("-inf")  # another holds it, whatever we thought
+            self._expires = float("-inf")  # another holds it, whatever we thought, and two must not
             return 0.0
         # Counted from before the request: the record may be as old as that.
         self._expires = asked + self._times.duration
@@ -140,7 +140,6 @@ class Lease:
         spec = current.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self._identity) and not self._ran_out(spec):
-            self._expires = float("-inf")  # whatever we held: another holds it now, and two must not
             return False
         ours = holder == self._identity
         acquired = spec.get("acquireTime") if ours else self._instant()

@@ -97,13 +97,15 @@ class Controller:
             return await self._orphans(name)
         plan = make_plan(seen)
         self._planned(seen, plan)
-        await self._executor.carry_out(plan)
+        again = await self._executor.carry_out(plan)
         told = await self._publisher.publish(seen, plan)
         if seen.grant is None:
             told = max(told, await self._orphans(name))
         drift = self._observer.next_list(seen)
         if drift is not None and not math.isinf(drift):
             self._queue.add_after(name, drift + COALESCE)
-        if plan.look_again is not None:
-            self._queue.add_after(name, (plan.look_again - self._clock.now()).total_seconds() + COALESCE)
+        # The plan was made before its steps failed: nothing but what they say brings us back to try them again.
+        for moment in (plan.look_again, again):
+            if moment is not None:
+                self._queue.add_after(name, (moment - self._clock.now()).total_seconds() + COALESCE)
         return told
