@@ -5,6 +5,7 @@ from itertools import groupby
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from keystead.cli.options import plain
@@ -65,7 +66,9 @@ def _section(console: Console, title: str, style: str, rows: Sequence[Row]) -> N
         for row in group:
             where = f" on identity {row.identity.name}" if row.identity is not None else ""
             reason = f": {plain(row.reason)}" if row.reason else ""
-            _line(console, f"- {row.kind} {plain(row.name)}{where}{reason}", 6)
+            item = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
+            item.add_row("-", Text(f"{row.kind} {plain(row.name)}{where}{reason}", overflow="fold"))
+            console.print(Padding(item, (0, 0, 0, 6), expand=False))
             for different in row.differences:
                 for line in _different(different, console.width - _INDENT):
                     _line(console, line, _INDENT)
