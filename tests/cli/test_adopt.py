@@ -100,9 +100,9 @@ async def test_what_is_there_is_shown_and_nothing_is_written() -> None:
             "      - Credential tf-bill on identity one: the issuer is not the cluster's to\n"
             "        the letter\n"
             "        issuer\n"
-            "          is      https://kubernetes.sandbox/\n"
-            "          not     https://kubernetes.sandbox\n"
-            "                                            ^\n"
+            "          is         https://kubernetes.sandbox/\n"
+            "          should be  https://kubernetes.sandbox\n"
+            "                                               ^\n"
             "  1 credential is of other issuers, and nobody's business here\n"
         ).splitlines()
 

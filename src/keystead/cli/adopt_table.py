@@ -23,6 +23,7 @@ _QUIET = (
 )
 _KINDS = (("Credential", "credential"), ("ServiceAccount", "ServiceAccount"), ("SecretStore", "SecretStore"))
 _INDENT = 8
+_MARGIN = len("  should be  ")
 
 
 def print_report(console: Console, grant: str, report: Report, namespaces: Sequence[str]) -> None:
@@ -76,14 +77,14 @@ def _section(console: Console, title: str, style: str, rows: Sequence[Row]) -> N
 
 def _different(different: Difference, width: int) -> Iterator[str]:
     """The field; what stands above what should, with a mark where they part."""
-    given, wanted = plain(different.given) or "(absent)", plain(different.wanted) or "(has no place here)"
+    given, wanted = plain(different.given) or "(absent)", plain(different.wanted) or "(absent)"
     yield different.field
-    yield f"  is      {given}"
-    yield f"  not     {wanted}"
+    yield f"  is         {given}"
+    yield f"  should be  {wanted}"
     part = next((at for at, (one, two) in enumerate(zip(given, wanted, strict=False)) if one != two), None)
     part = min(len(given), len(wanted)) if part is None else part
-    if part and part + 11 <= width and max(len(given), len(wanted)) + 10 <= width:
-        yield f"{' ' * (10 + part)}^"
+    if part and max(len(given), len(wanted)) + _MARGIN < width:
+        yield f"{' ' * (_MARGIN + part)}^"
 
 
 def _line(console: Console, text: str, indent: int, *, style: str = "") -> None:
