@@ -41,7 +41,7 @@ def _word(installation: Installation) -> str:
 def _at_a_terminal(installation: Installation, *arguments: str, answer: bytes) -> tuple[int, str]:
     """The command with a terminal before it, at which somebody answers its question."""
     ours, theirs = pty.openpty()
-    command = [BIN / "keystead", *arguments]
+    command = [str(BIN / "keystead"), *arguments]
     with subprocess.Popen(  # noqa: S603 - our own executable
         command, env=installation.environment(COLUMNS="100"), stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
