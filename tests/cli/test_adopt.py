@@ -88,7 +88,7 @@ async def test_what_is_there_is_shown_and_nothing_is_written() -> None:
         asked = world.journal.entries()[before:]
         assert {each.method for each in asked if each.service in ("arm", "kube")} == {"GET"}
         assert found.entries == ("mill/keystead", "shop/keystead")
-        assert table(found) == (
+        assert [line.rstrip() for line in table(found).splitlines()] == (
             "VaultGrant team\n"
             "  Can be taken over\n"
             "    mill, ServiceAccount keystead\n"
@@ -98,13 +98,13 @@ async def test_what_is_there_is_shown_and_nothing_is_written() -> None:
             "  Cannot be taken over\n"
             "    bill, ServiceAccount keystead\n"
             "      - Credential tf-bill on identity one: the issuer is not the cluster's to\n"
-            "      the letter\n"
+            "        the letter\n"
             "        issuer\n"
-            "          is      https://kubernetes.sandbox/\n"
-            "          not     https://kubernetes.sandbox\n"
-            "                                            ^\n"
+            "          is         https://kubernetes.sandbox/\n"
+            "          should be  https://kubernetes.sandbox\n"
+            "                                               ^\n"
             "  1 credential is of other issuers, and nobody's business here\n"
-        )
+        ).splitlines()
 
 
 async def test_the_word_is_one_annotation_and_the_operator_does_the_rest() -> None:
@@ -190,9 +190,9 @@ async def test_only_the_namespaces_that_were_named_are_shown_and_meant() -> None
 async def test_a_grant_that_makes_no_sense_or_is_not_there_takes_nothing_over() -> None:
     async with World() as world:
         migrating(world)
-        world.grant("team", namespaces={})
+        world.grant("team", vault={"url": "https://nowhere.example.test"})
 
-        with pytest.raises(Refused, match=r"spec\.namespaces") as refusal:
+        with pytest.raises(Refused, match=r"spec\.vault\.url") as refusal:
             await survey(world)
         assert refusal.value.reason is Reason.GRANT_INVALID
 

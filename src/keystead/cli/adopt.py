@@ -108,7 +108,7 @@ def _agreed(found: Surveyed) -> bool:
     if not sys.stdin.isatty():
         return False
     rows = _reached(found)
-    typer.echo(f"\nNothing changes in Azure. {_promise(found)}")
+    console().print(f"\nNothing changes in Azure. {_promise(found)}")
     return typer.confirm(f"Take over {count(rows)}?")
 
 
@@ -162,7 +162,7 @@ def _close(found: Surveyed, *, said: bool) -> None:
     elif found.entries:
         out.print("\nNothing was written. Say --yes to take over what can be.")
     else:
-        out.print("\nNothing was written: there is nothing to say.")
+        out.print("\nNothing was written: there is nothing left that can be taken over.")
 
 
 def as_json(found: Surveyed, *, said: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from keystead.cli.options import plain
@@ -22,6 +23,7 @@ _QUIET = (
 )
 _KINDS = (("Credential", "credential"), ("ServiceAccount", "ServiceAccount"), ("SecretStore", "SecretStore"))
 _INDENT = 8
+_MARGIN = len("  should be  ")
 
 
 def print_report(console: Console, grant: str, report: Report, namespaces: Sequence[str]) -> None:
@@ -65,7 +67,9 @@ def _section(console: Console, title: str, style: str, rows: Sequence[Row]) -> N
         for row in group:
             where = f" on identity {row.identity.name}" if row.identity is not None else ""
             reason = f": {plain(row.reason)}" if row.reason else ""
-            _line(console, f"- {row.kind} {plain(row.name)}{where}{reason}", 6)
+            item = Table.grid(padding=(0, 1))  # so that what is wrapped goes on below where it began
+            item.add_row("-", Text(f"{row.kind} {plain(row.name)}{where}{reason}", overflow="fold"))
+            console.print(Padding(item, (0, 0, 0, 6), expand=False))
             for different in row.differences:
                 for line in _different(different, console.width - _INDENT):
                     _line(console, line, _INDENT)
@@ -73,14 +77,14 @@ def _section(console: Console, title: str, style: str, rows: Sequence[Row]) -> N
 
 def _different(different: Difference, width: int) -> Iterator[str]:
     """The field; what stands above what should, with a mark where they part."""
-    given, wanted = plain(different.given) or "(absent)", plain(different.wanted) or "(has no place here)"
+    given, wanted = plain(different.given) or "(absent)", plain(different.wanted) or "(absent)"
     yield different.field
-    yield f"  is      {given}"
-    yield f"  not     {wanted}"
+    yield f"  is         {given}"
+    yield f"  should be  {wanted}"
     part = next((at for at, (one, two) in enumerate(zip(given, wanted, strict=False)) if one != two), None)
     part = min(len(given), len(wanted)) if part is None else part
-    if part and part + 11 <= width and max(len(given), len(wanted)) + 10 <= width:
-        yield f"{' ' * (10 + part)}^"
+    if part and max(len(given), len(wanted)) + _MARGIN < width:
+        yield f"{' ' * (_MARGIN + part)}^"
 
 
 def _line(console: Console, text: str, indent: int, *, style: str = "") -> None:
