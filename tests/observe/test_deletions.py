@@ -14,6 +14,10 @@ async def _served(world: World) -> None:
     await world.until(lambda: world.ready("shop"))
 
 
+async def _claimed(world: World, *, wanted: bool) -> None:
+    await world.until(lambda: bool(world.objects("vaultclaims")) is wanted, seconds=30)
+
+
 async def _absence(world: World) -> float:
     """Delete the claim; seconds until it is back."""
     world.delete("vaultclaims", "team", "shop")
@@ -40,6 +44,4 @@ async def test_a_namespace_that_leaves_and_comes_back_does_not_wait() -> None:
             for label in ("none", "team"):
                 metadata = {"name": "shop", "labels": {"team": label}}
                 world.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-                await world.until(
-                    lambda wanted=label == "team": bool(world.objects("vaultclaims")) is wanted, seconds=30
-                )
+                await _claimed(world, wanted=label == "team")

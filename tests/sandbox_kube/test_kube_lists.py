@@ -1,8 +1,6 @@
 """Lists and watches: selectors, pages, bookmarks, expiry, what a watch must never lose."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import cast
 
 import msgspec
 import pytest
@@ -205,7 +203,7 @@ async def test_what_changes_while_a_line_is_on_its_way_is_told_too(api: Api) -> 
     store, kind = api.cluster.store, api.cluster.rest.kinds["", "v1", "configmaps"]
     query = {"resourceVersion": str(store.version), "allowWatchBookmarks": "true"}
     watch = Watch(store, Scope(kind.storage, kind, "default"), query, api.clock, form=Form("", "Metadata"))
-    lines = cast("AsyncGenerator[bytes, None]", watch.lines())
+    lines = watch.lines()
     await api.config("first")
 
     told = [msgspec.json.decode(await anext(lines))]  # its client takes no more for now

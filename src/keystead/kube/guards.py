@@ -29,6 +29,7 @@ BINDINGS_PATH = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicy
 _API = "admissionregistration.k8s.io/v1"
 _PROJECT = "field.cattle.io/projectId"
 _LONGEST_PROJECT = 100  # characters; a longer annotation is no project's, and not searched at anybody's expense
+_RULE = "params.spec.namespaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,37 +125,43 @@ def _claims(operator: str) -> Guard:
     )
 
 
+def _labels(which: str) -> str:
+    """Labels of the object, or none."""
+    return f"{which} != null && has({which}.metadata.labels) ? {which}.metadata.labels : {{}}"
+
+
+def _project(which: str) -> str:
+    """The Rancher project of the object, or none."""
+    there = f"has({which}.metadata.annotations) && '{_PROJECT}' in {which}.metadata.annotations"
+    return f"{which} != null && {there} ? {which}.metadata.annotations['{_PROJECT}'] : ''"
+
+
+def _meets(given: str) -> str:
+    """Whether labels meet expression ``e`` of a selector."""
+    has, value = f"e.key in {given}", f"{given}[e.key] in e.values"
+    return (
+        f"e.operator == 'In' ? ({has} && has(e.values) && {value}) : "
+        f"e.operator == 'NotIn' ? (!({has}) || !has(e.values) || !({value})) : "
+        f"e.operator == 'Exists' ? {has} : e.operator == 'DoesNotExist' ? !({has}) : false"
+    )
+
+
+def _inside(given: str, place: str) -> str:
+    """Whether the grant's rule allows a namespace of these labels and this project."""
+    selector = f"{_RULE}.selector"
+    selected = (
+        f"has({selector}) && (!has({selector}.matchLabels) || {selector}.matchLabels.all(k, k in {given} && "
+        f"{given}[k] == {selector}.matchLabels[k])) && (!has({selector}.matchExpressions) || "
+        f"{selector}.matchExpressions.all(e, {_meets(given)}))"
+    )
+    projects = (
+        f"has({_RULE}.rancherProjects) && {place} != '' && (size({place}) > {_LONGEST_PROJECT} || "
+        f"{_RULE}.rancherProjects.exists(p, {place} == p || {place}.endsWith(':' + p)))"
+    )
+    return f"({selected}) || ({projects})"
+
+
 def _namespaces(exempt: Collection[str]) -> Guard:
-    rule = "params.spec.namespaces"
-
-    def labels(which: str) -> str:
-        return f"{which} != null && has({which}.metadata.labels) ? {which}.metadata.labels : {{}}"
-
-    def project(which: str) -> str:
-        there = f"has({which}.metadata.annotations) && '{_PROJECT}' in {which}.metadata.annotations"
-        return f"{which} != null && {there} ? {which}.metadata.annotations['{_PROJECT}'] : ''"
-
-    def meets(given: str) -> str:
-        has, value = f"e.key in {given}", f"{given}[e.key] in e.values"
-        return (
-            f"e.operator == 'In' ? ({has} && has(e.values) && {value}) : "
-            f"e.operator == 'NotIn' ? (!({has}) || !has(e.values) || !({value})) : "
-            f"e.operator == 'Exists' ? {has} : e.operator == 'DoesNotExist' ? !({has}) : false"
-        )
-
-    def inside(given: str, place: str) -> str:
-        selector = f"{rule}.selector"
-        selected = (
-            f"has({selector}) && (!has({selector}.matchLabels) || {selector}.matchLabels.all(k, k in {given} && "
-            f"{given}[k] == {selector}.matchLabels[k])) && (!has({selector}.matchExpressions) || "
-            f"{selector}.matchExpressions.all(e, {meets(given)}))"
-        )
-        projects = (
-            f"has({rule}.rancherProjects) && {place} != '' && (size({place}) > {_LONGEST_PROJECT} || "
-            f"{rule}.rancherProjects.exists(p, {place} == p || {place}.endsWith(':' + p)))"
-        )
-        return f"({selected}) || ({projects})"
-
     return Guard(
         NAMESPACES,
         "Whoever labels a namespace, or puts it into a Rancher project, so that a grant allows it, may use that grant.",
@@ -169,12 +176,12 @@ def _namespaces(exempt: Collection[str]) -> Guard:
             ),
         ),
         (
-            ("labels", labels("object")),
-            ("project", project("object")),
-            ("oldLabels", labels("oldObject")),
-            ("oldProject", project("oldObject")),
-            ("inside", inside("variables.labels", "variables.project")),
-            ("before", f"oldObject != null && ({inside('variables.oldLabels', 'variables.oldProject')})"),
+            ("labels", _labels("object")),
+            ("project", _project("object")),
+            ("oldLabels", _labels("oldObject")),
+            ("oldProject", _project("oldObject")),
+            ("inside", _inside("variables.labels", "variables.project")),
+            ("before", f"oldObject != null && ({_inside('variables.oldLabels', 'variables.oldProject')})"),
         ),
         left_out=tuple(exempt),
         parameter="VaultGrant",

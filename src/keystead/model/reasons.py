@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from keystead.model.exchange_texts import TEXTS as EXCHANGE_TEXTS
 from keystead.model.pool_texts import TEXTS as POOL_TEXTS
+from keystead.model.store_texts import TEXTS as STORE_TEXTS
 
 
 class Severity(StrEnum):
@@ -158,26 +159,6 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.APPROVAL_NOT_REQUIRED: _say(_OK, True, "The grant asks for no review."),
     Reason.FEDERATED: _say(_OK, True, "The federated credential exists in Azure."),
     Reason.VERIFIED: _say(_OK, True, "A token exchange and a look at the vault succeeded."),
-    Reason.STORE_APPLIED: _say(_OK, True, "ServiceAccount and SecretStore are in place."),
-    Reason.STORE_READY: _say(_OK, True, "The secrets engine has accepted the SecretStore."),
-    Reason.STORE_UNTESTED: _say(
-        _OK,
-        True,
-        "The SecretStore says useAzureSDK, with which External Secrets Operator calls it ready before it has tried "
-        "anything; condition Verified says whether access works.",
-    ),
-    Reason.STORES_SHARE_ACCOUNT: _say(
-        _OK,
-        True,
-        "Several SecretStores use this ServiceAccount: all of them read with its rights, and External Secrets Operator "
-        "signs in anew whenever one ExternalSecret goes from one to the other.",
-    ),
-    Reason.STORE_MANIFEST_OUTDATED: _say(
-        _OK,
-        True,
-        "The SecretStore was written as external-secrets.io/v1beta1, which External Secrets Operator does not serve "
-        "since 0.17; write external-secrets.io/v1 in its manifest.",
-    ),
     Reason.VALID: _say(_OK, True, "The grant makes sense."),
     Reason.POOL_READY: _say(_OK, True, "All identities of the pool can be used."),
     Reason.CAPACITY_AVAILABLE: _say(_OK, True, "The pool has free slots."),
@@ -252,49 +233,6 @@ CATALOGUE: dict[Reason, Explanation] = {
         False,
         "Somebody else's credential already trusts this account. " + _ASK,
         "Take it over with `keystead adopt`, or delete it in Azure.",
-    ),
-    Reason.STORE_CONFLICT: _say(
-        _BLOCK,
-        False,
-        "A SecretStore of this name, owned by somebody else, says otherwise; correct or delete it.",
-        "Take it over with `keystead adopt`, or have its owner correct or delete it.",
-    ),
-    Reason.STORE_NOT_READY: _say(
-        _TROUBLE,
-        True,
-        "The token exchange is proven, but the secrets engine does not accept the SecretStore yet; it looks again.",
-        "See the SecretStore's events: `kubectl describe secretstore`.",
-    ),
-    Reason.STORE_USES_NODE_IDENTITY: _say(
-        _BLOCK,
-        False,
-        "The SecretStore uses the identity of the node (authType ManagedIdentity), which nodes outside Azure do not have "
-        "and all namespaces of a node share; use authType WorkloadIdentity and serviceAccountRef.",
-    ),
-    Reason.TENANT_TWICE: _say(
-        _BLOCK,
-        False,
-        "The tenant stands in the SecretStore and on the ServiceAccount, and External Secrets Operator refuses two; "
-        "remove it from the SecretStore.",
-    ),
-    Reason.CLIENT_TWICE: _say(
-        _BLOCK,
-        False,
-        "The client id stands in the SecretStore and on the ServiceAccount, and External Secrets Operator refuses two; "
-        "remove authSecretRef from the SecretStore.",
-    ),
-    Reason.TOKENS_FORBIDDEN: _say(
-        _BLOCK,
-        False,
-        "External Secrets Operator may not get tokens for the ServiceAccount. " + _ASK,
-        "Let its account create serviceaccounts/token, or set spec.template.tokenRole; KEYSTEAD_ESO_ACCOUNT names the "
-        "account that is meant.",
-    ),
-    Reason.SERVICE_ACCOUNT_CONFLICT: _say(
-        _BLOCK,
-        False,
-        "Somebody else set other workload identity annotations on the ServiceAccount; remove them.",
-        "Take them over with `keystead adopt`, or have their owner remove them.",
     ),
     Reason.IDENTITY_NOT_FOUND: _say(
         _BLOCK,
@@ -415,5 +353,5 @@ CATALOGUE: dict[Reason, Explanation] = {
 }
 CATALOGUE |= {
     Reason(name): _say(Severity(severity), heals, tenant, admin)
-    for name, (severity, heals, tenant, admin) in (EXCHANGE_TEXTS | POOL_TEXTS).items()
+    for name, (severity, heals, tenant, admin) in (EXCHANGE_TEXTS | POOL_TEXTS | STORE_TEXTS).items()
 }

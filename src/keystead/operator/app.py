@@ -248,18 +248,20 @@ class Operator:
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
         async def orphans(grant_name: str) -> Told:
-            if any(grant.name == grant_name for grant in caches.grants()):
-                return Told.ALL
-            left = [claim for claim in caches.claims() if claim.grant_name == grant_name]
-            told = [
-                await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), clock.now()) for claim in left
-            ]
-            return max(told, default=Told.ALL)
+            return await self._tell_orphans(caches, publisher, grant_name)
 
         executor = Executor(writer, self.lanes, self._verifier, growing.grower, board, clock)
         planned = self.metrics.pools.planned
         self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, planned)
         return self.controller
+
+    async def _tell_orphans(self, caches: ClusterCaches, publisher: Publisher, grant_name: str) -> Told:
+        """Claims whose grant does not exist are nobody's pass, and are told so all the same."""
+        if any(grant.name == grant_name for grant in caches.grants()):
+            return Told.ALL
+        now, left = self._clock.now(), [claim for claim in caches.claims() if claim.grant_name == grant_name]
+        told = [await publisher.claim_without_grant(claim, orphan_claim_verdict(claim), now) for claim in left]
+        return max(told, default=Told.ALL)
 
     async def _drain(self, controller: Controller) -> None:
         """Let writes in flight end, start nothing, and say how things stand if it is still for us to say."""
