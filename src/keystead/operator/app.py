@@ -50,8 +50,9 @@ from keystead.report.publish import Publisher, Told
 
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
-_TURNS_AHEAD = 2  # of a lane: so that it never waits for us, and few of its writes cannot be given to another any more
-_LEAST_HORIZON = 2.0  # seconds
+_AHEAD, _LEAST_AHEAD = 0.5, 2.0
+"""How far ahead of their turns claims are given a place: a part of a lane's pace, so that its last write is answered by
+then, but no fewer seconds than a pass and its records take."""
 _GRACE = 5.0  # seconds for passes to end by themselves once nothing more is begun
 _FLUSH = 4.0  # seconds for the last word
 _LONGEST_END = _GRACE + WRITE_DEADLINE + _FLUSH + 5.0
@@ -301,7 +302,7 @@ def limits_of(settings: Settings) -> Limits:
         lane_pace=seconds(settings.lane_pace),
         subscription_pace=seconds(settings.subscription_pace),
         tenant_pace=seconds(settings.tenant_pace),
-        horizon=seconds(max(_LEAST_HORIZON, _TURNS_AHEAD * settings.lane_pace)),
+        horizon=seconds(max(_LEAST_AHEAD, _AHEAD * settings.lane_pace)),
         propagation_wait=seconds(settings.propagation_wait),
         heartbeat=seconds(settings.heartbeat),
         finalizer_wait=seconds(settings.finalizer_wait),
