@@ -91,7 +91,7 @@ def main() -> int:
     work = sorted(wanted.items(), key=lambda each: -each[1].namespaces)
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
         for (title, condition), point, found, seconds in pool.imap_unordered(_measure, work, chunksize=1):
-            row = {"pool": title, "conditions": condition, "point": dataclasses.asdict(point)}
+            row: Row = {"pool": title, "conditions": condition, "point": dataclasses.asdict(point)}
             row |= {**dataclasses.asdict(found), "bar": found.bar, "cpuSeconds": seconds}
             rows.append(row)
             print(f"{title}: {condition}: {found.seconds:.1f} s, at best {found.optimum:.1f} s", flush=True)
