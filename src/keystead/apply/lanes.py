@@ -117,11 +117,13 @@ class Lanes:
         return 0.0 if moment is None else max(0.0, (moment - self._clock.now()).total_seconds())
 
     def view(self) -> Mapping[IdentityId, Lane]:
-        """How soon each identity could take another write, and how much waits there."""
+        """How soon each identity could take another write, and how much waits there; those left out at once."""
         now = self._clock.monotonic()
+        waits = {identity: self._pacer.lane_wait(identity, now) for identity in self._lines}
         return {
-            identity: Lane(datetime.timedelta(seconds=self._pacer.lane_wait(identity, now)), len(line.entries))
+            identity: Lane(datetime.timedelta(seconds=waits[identity]), len(line.entries))
             for identity, line in self._lines.items()
+            if line.entries or waits[identity] > 0
         }
 
     def in_flight(self) -> frozenset[tuple[IdentityId, str]]:

@@ -75,8 +75,12 @@ class Seams:
 class Operator:
     """One replica."""
 
-    def __init__(self, settings: Settings, seams: Seams | None = None) -> None:
+    def __init__(
+        self, settings: Settings, seams: Seams | None = None, *, on_synced: Callable[[], None] = lambda: None
+    ) -> None:
+        """*on_synced* is called when all that there is was read, before anything is planned."""
         self.settings = settings
+        self._on_synced = on_synced
         self._seams = seams or Seams(LoopClock())
         self._clock = self._seams.clock
         self._instance = self._seams.instance or f"{socket.gethostname()}-{os.getpid()}"
@@ -190,6 +194,7 @@ class Operator:
 
     async def _work(self, queue: WorkQueue[str], board: Board, cluster: Cluster, caches: ClusterCaches) -> None:
         await caches.until_synced()
+        self._on_synced()
         controller = self._build(caches, queue, board, cluster)
         names = {grant.name for grant in caches.grants()}
         names |= {each.grant_name for each in caches.federations()} | {each.grant_name for each in caches.claims()}
@@ -215,8 +220,8 @@ class Operator:
         writer = ClusterWriter(self._writes, clock, self._eso)
         status = self._status
 
-        def requeue(name: str) -> None:
-            queue.add_after(name, COALESCE)
+        def requeue(name: str, seconds: float = 0.0) -> None:
+            queue.add_after(name, seconds + COALESCE)
 
         self.inventory = Inventory(
             self._identities,

@@ -12,7 +12,9 @@ from keystead.kube.queue import Closed, WorkQueue
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
+from keystead.operator.collector import uncollected
 from keystead.plan.planner import make_plan
+from keystead.plan.recollection import Recollection
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import Plan
 from keystead.report.publish import BELIEVED, Publisher, Told
@@ -52,6 +54,7 @@ class Controller:
         self._planned = planned
         self._rested: dict[str, float] = {}
         """By grant: until when it is not looked at again, since a look at many claims takes its time."""
+        self._recollections: dict[str, Recollection] = {}
         self.passes = 0
 
     def requeue(self, name: str) -> None:
@@ -102,9 +105,11 @@ class Controller:
         seen = self._observer.snapshot(name)
         if seen is None:
             self._rested.pop(name, None)
+            self._recollections.pop(name, None)
             return await self._orphans(name)
         self._rested[name] = self._clock.monotonic() + min(_LONGEST_REST, _REST_FOR_EACH * len(seen.claims))
-        plan = make_plan(seen)
+        with uncollected():
+            plan = make_plan(seen, self._recollections.setdefault(name, Recollection()))
         self._planned(seen, plan)
         await self._executor.carry_out(plan)
         told = await self._publisher.publish(seen, plan)

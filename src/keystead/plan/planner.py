@@ -27,7 +27,7 @@ from keystead.plan.parity import Parity
 from keystead.plan.placement import Placement
 from keystead.plan.pool import Pool, survey
 from keystead.plan.provisioning import growing
-from keystead.plan.recollection import Recollection, Rest, Sights, basis_of, recall
+from keystead.plan.recollection import Recollection, Rest, Sights, allowed_names, basis_of, recall
 from keystead.plan.removal import Cause, Removal, Removals
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import ClaimVerdict, CreateClaim, DeleteClaim, FederationVerdict, Held, Plan, Step
@@ -258,8 +258,9 @@ class _Planner:
             return []
         grant, served = self.valid.grant.name, {claim.namespace for claim in self.snapshot.claims}
         steps: list[Step] = []
-        for name, namespace in sorted(self.snapshot.namespaces.items()):
-            if name in served or namespace.terminating or not self._allows(namespace):
+        for name in allowed_names(self.recollection, self.snapshot.namespaces, self.valid.grant.namespaces):
+            namespace = self.snapshot.namespaces[name]
+            if name in served or namespace.terminating:
                 continue
             if any(other.name == grant for other in self.snapshot.other_claims.get(name, ())):
                 continue  # a claim of this name on another grant: somebody made it, and it is theirs

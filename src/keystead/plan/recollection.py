@@ -9,7 +9,7 @@
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -23,9 +23,11 @@ from keystead.model.records import (
     Federation,
     Grant,
     Namespace,
+    NamespaceRule,
     ServiceAccount,
     Store,
 )
+from keystead.plan import policy
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Progress
 from keystead.plan.snapshot import Failure, Limits, Snapshot
@@ -71,6 +73,14 @@ class Rest(NamedTuple):
     entry: FederationVerdict
 
 
+class Allowed(NamedTuple):
+    """Which of these very namespaces a rule allows."""
+
+    namespaces: Mapping[str, Namespace]
+    rule: NamespaceRule
+    names: tuple[str, ...]
+
+
 @dataclass
 class Recollection:
     """Of one grant; whoever plans it again and again keeps it."""
@@ -78,6 +88,18 @@ class Recollection:
     basis: Basis | None = None
     rests: dict[str, Rest] | None = None
     """By claim."""
+    allowed: Allowed | None = None
+
+
+def allowed_names(
+    recollection: Recollection, namespaces: Mapping[str, Namespace], rule: NamespaceRule
+) -> tuple[str, ...]:
+    """Names of the namespaces that *rule* allows, in order; looked through only when there are others than before."""
+    known = recollection.allowed
+    if known is None or known.namespaces is not namespaces or known.rule != rule:
+        names = tuple(name for name in sorted(namespaces) if policy.judge(rule, namespaces[name]).allowed)
+        known = recollection.allowed = Allowed(namespaces, rule, names)
+    return known.names
 
 
 def basis_of(snapshot: Snapshot, grant: Grant | None, problems: tuple[Problem, ...]) -> Basis:
