@@ -62,10 +62,11 @@ lint: $(DEV) ## ruff, mypy --strict, import contracts
 format: $(DEV) ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
+ONLY ?= emulator runtime scale scenario schedule
 .PHONY: bench
-bench: $(DEV) ## measure; tables and plots go to docs/benchmarks
+bench: $(DEV) ## measure, about fifteen minutes; ONLY=schedule: that alone; tables, JSON and plots go to docs/benchmarks
 	@$(PIP) install --require-hashes -r requirements/bench.txt
-	@for each in bench/*.py; do PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python "$$each"; done
+	@for each in $(ONLY); do echo "bench: $$each"; PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python "bench/$$each.py" $(ARGS); done
 
 .PHONY: generate
 generate: $(DEV) ## regenerate what is generated: CRDs and reference pages

@@ -49,6 +49,8 @@ class Point:
     """Share of credential writes that Azure answers with 409, as when somebody else writes there."""
     latency: float = 0.05
     """Median seconds of the way to Azure and back; Azure holds an identity for 1.3 s on top while it writes."""
+    proof_wait: float = 20.0
+    """Seconds from a credential to the first proof of its exchange."""
     seed: int = 1
 
 
@@ -167,7 +169,7 @@ class _Rollout:
             credential=Credential(self.stage, self.place.application),
             instance="operator",
         )
-        operator, stop = Operator(Settings(), seams), asyncio.Event()
+        operator, stop = Operator(Settings(propagation_wait=point.proof_wait), seams), asyncio.Event()
         running = process.spawn(operator.run(stop), name="operator")
         while self._standing() < point.namespaces and not running.done():
             if self.stage.now > _LONGEST:
@@ -176,6 +178,7 @@ class _Rollout:
         passes = operator.controller.passes if operator.controller is not None else 0
         stop.set()
         await running
+        await asyncio.gather(azure.close(), kube.close())
         return self._found(passes)
 
     def _standing(self) -> int:

@@ -45,7 +45,7 @@ class Scene:
             lambda: ASGIAzureTransport(world.azure_app),
             clock,
         )
-        self.inventory = Inventory(self.client, clock, self.asked.append, PACES)
+        self.inventory = Inventory(self.client, clock, lambda grant, _: self.asked.append(grant), PACES)
         wiring = LaneWiring(
             credentials=self.client,
             clock=clock,

@@ -28,6 +28,7 @@ class Scene:
     def __init__(self, world: World) -> None:
         self.world = world
         self.asked: list[str] = []
+        self.later: list[str] = []
         clock = LoopClock(EPOCH)
         client = IdentityClient(
             StaticCredential(world),  # type: ignore[arg-type] # as much of a credential as the client uses
@@ -35,7 +36,10 @@ class Scene:
             lambda: ASGIAzureTransport(world.azure_app),
             clock,
         )
-        self.inventory = Inventory(client, clock, self.asked.append, PACES)
+        self.inventory = Inventory(client, clock, self._asks, PACES)
+
+    def _asks(self, grant: str, seconds: float) -> None:
+        (self.asked if not seconds else self.later).append(grant)
 
     def look(self, *identities: Identity, grant: str = "team") -> list[tuple[bool, int]]:
         """Known or not, and how many credentials, as the next pass would see it."""
@@ -86,9 +90,76 @@ async def test_nothing_is_read_again_before_the_drift_interval() -> None:
         before = len(scene.lists())
         await asyncio.sleep(2)
         scene.look(one)
-        await scene.learnt(2)
+        await asyncio.sleep(2)
 
         assert (before, len(scene.lists())) == (1, 2)
+
+
+async def test_a_drift_list_that_shows_what_was_known_brings_nobody_back_before_the_next() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        world.azure.add_credential(one, "other", "https://ib.oic", "someone")
+        for _ in range(2):  # an orphan's sightings are news until there are enough of them
+            scene.look(one)
+            await asyncio.sleep(PACES.drift + 2)
+        before = len(scene.asked)
+
+        scene.look(one)
+        await asyncio.sleep(PACES.drift + 2)
+
+        assert len(scene.lists()) == 3
+        assert (len(scene.asked) - before, scene.later) == (0, ["team"])
+
+
+@pytest.mark.parametrize("doubt", [False, True], ids=["something changed", "somebody waits for the list"])
+async def test_a_list_that_tells_something_brings_its_grants_back_at_once(doubt: bool) -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        scene.look(one)
+        await asyncio.sleep(PACES.drift + 2)
+        if doubt:
+            scene.inventory.doubted(IdentityId.parse(one.resource_id), Reason.AZURE_REFUSED)
+        else:
+            world.azure.add_credential(one, "other", "https://ib.oic", "someone")
+        before = len(scene.asked)
+
+        scene.look(one)
+        await asyncio.sleep(5)
+
+        assert len(scene.asked) == before + 1
+
+
+async def test_lists_that_are_due_nearly_at_once_are_made_together() -> None:
+    async with World() as world:
+        scene, pool = Scene(world), [world.identity(f"id-{number}") for number in range(3)]
+        ids = [IdentityId.parse(each.resource_id) for each in pool]
+        for wait, each in zip((50.0, 100.0, 5.0), pool, strict=True):
+            scene.look(each)
+            await asyncio.sleep(wait)
+
+        due = scene.inventory.next_due(ids)
+
+        assert due == pytest.approx(PACES.drift - 105, abs=2)  # the first two; the third alone
+
+
+async def test_lists_keep_the_tenants_pace_over_all_subscriptions() -> None:
+    async with World() as world:
+        for _ in range(5):
+            subscription = world.azure.add_subscription()
+            group = world.azure.add_group("identities", subscription_id=subscription.id)
+            world.azure.assign_role(world.application.object_id, "Managed Identity Contributor", group.id)
+        scene = Scene(world)
+        pool = [
+            world.azure.add_identity(f"id-{number}", subscription_id=list(world.azure.subscriptions)[number % 6])
+            for number in range(18)
+        ]
+
+        scene.look(*pool)
+        await scene.learnt(18)
+
+        starts = sorted(each.at for each in scene.lists())
+        assert all(after - before >= PACES.tenant - 0.001 for before, after in itertools.pairwise(starts))
+        assert starts[-1] - starts[0] <= 17 * PACES.tenant + 0.1
 
 
 async def test_lists_keep_the_subscriptions_pace() -> None:
@@ -214,8 +285,13 @@ async def test_orphans_count_from_when_the_ledger_stops_naming_them() -> None:
         scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
         scene.look(one)
         await scene.learnt(4)
+        named = list(scene.inventory.sightings([identity]).values())
+        scene.inventory.vouched(identity, [])
+        scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+        scene.look(one)
+        await scene.learnt(5)
 
-        assert (before, vouched) == ([3], [])
+        assert (before, vouched, named) == ([2], [], [])
         assert list(scene.inventory.sightings([identity]).values()) == [1]
 
 

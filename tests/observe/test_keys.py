@@ -65,6 +65,12 @@ class Held:
     def federations_in(self, namespace: str) -> tuple[Federation, ...]:
         return tuple(each for each in self.all_federations if each.namespace == namespace)
 
+    def federations_of(self, grant: str) -> tuple[Federation, ...]:
+        return tuple(each for each in self.all_federations if each.grant_name == grant)
+
+    def federations_on(self, identity: IdentityId) -> tuple[Federation, ...]:
+        return tuple(each for each in self.all_federations if each.identity == identity)
+
     def namespaces(self) -> dict[str, Namespace]:
         return self.all_namespaces
 

@@ -36,7 +36,7 @@ async def test_rule_2_a_revocation_overtakes_the_grants_that_wait() -> None:
         await _working(world, names[0])
         for name in names[1:]:
             world.namespace(name, labels={"team": "team"})
-        await world.until(lambda: len(world.objects("federations")) == 12)
+        await world.until(lambda: len(world.objects("federations")) == 2)
 
         world.delete("vaultclaims", "team", names[0])
         await world.until(lambda: not world.trusted(names[0]))

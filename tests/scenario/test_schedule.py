@@ -62,3 +62,37 @@ def test_no_schedule_of_a_small_pool_is_shorter(rooms: list[int], data: st.DataO
 
     assert optimum(writes, _pool(*rooms)) >= shortest
     assert optimum(writes, _pool(*rooms)) <= max(shortest, (writes - 1) / 2) + 0.5
+
+
+@given(
+    pool=st.lists(
+        st.builds(Slots, st.sampled_from("ab"), room=st.integers(0, 3), refused=st.integers(0, 2)),
+        min_size=1,
+        max_size=4,
+    ),
+    data=st.data(),
+)
+def test_the_optimum_is_the_first_tenth_of_a_second_at_which_some_spread_fits_all_rates(
+    pool: list[Slots], data: st.DataObject
+) -> None:
+    """Every spread of the writes, refused ones included, at every tenth of a second."""
+    writes = data.draw(st.integers(0, sum(slots.room for slots in pool)))
+    wanted = writes + sum(slots.refused for slots in pool)
+    spreads = [
+        spread
+        for spread in itertools.product(*(range(slots.room + slots.refused + 1) for slots in pool))
+        if sum(spread) == wanted
+    ]
+
+    def fits(tenths: int, spread: tuple[int, ...]) -> bool:
+        shares = {slots.subscription: 0 for slots in pool}
+        for slots, count in zip(pool, spread, strict=True):
+            shares[slots.subscription] += count
+        return (
+            all(count <= 1 + tenths // 40 for count in spread)
+            and all(count <= 1 + tenths // 5 for count in shares.values())
+            and wanted <= 1 + tenths
+        )
+
+    shortest = next(tenths for tenths in itertools.count() if any(fits(tenths, spread) for spread in spreads))
+    assert optimum(writes, pool) == pytest.approx(shortest / 10)

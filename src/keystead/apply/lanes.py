@@ -3,7 +3,7 @@
 Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
-  first that has most to do. A step whose time has not come blocks nobody.
+  first whose line is longest. A step whose time has not come blocks nobody.
 - An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
@@ -24,7 +24,7 @@ import structlog
 
 from keystead.apply import audit
 from keystead.apply.board import Board
-from keystead.apply.lines import Entry, Line, furthest_behind
+from keystead.apply.lines import Entry, Line, first_served
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
 from keystead.model.clock import Clock
@@ -90,7 +90,7 @@ class Lanes:
         for step in steps:
             wanted.setdefault(step.identity, {})[type(step).__name__, step.credential.name] = step
         for identity in {*wanted, *self._lines}:
-            line = self._lines.setdefault(identity, Line(identity.subscription))
+            line = self._lines.setdefault(identity, Line())
             self._replace(line, grant, wanted.get(identity, {}))
             if line.entries and (line.worker is None or line.worker.done()):
                 line.worker = asyncio.create_task(self._work(identity, line), name=f"lane:{identity.name}")
@@ -107,7 +107,7 @@ class Lanes:
         busy = line.busy.step.credential.name if line.busy is not None else None
         now = self._clock.monotonic()
         kept += [
-            Entry(grant, step, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
+            Entry(grant, step, now, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
             for step in wanted.values()
             if step.credential.name != busy
         ]
@@ -117,11 +117,13 @@ class Lanes:
         return 0.0 if moment is None else max(0.0, (moment - self._clock.now()).total_seconds())
 
     def view(self) -> Mapping[IdentityId, Lane]:
-        """How soon each identity could take another write, and how much waits there."""
+        """How soon each identity could take another write, and how much waits there; those left out at once."""
         now = self._clock.monotonic()
+        waits = {identity: self._pacer.lane_wait(identity, now) for identity in self._lines}
         return {
-            identity: Lane(datetime.timedelta(seconds=self._pacer.lane_wait(identity, now)), len(line.entries))
+            identity: Lane(datetime.timedelta(seconds=waits[identity]), len(line.entries))
             for identity, line in self._lines.items()
+            if line.entries or waits[identity] > 0
         }
 
     def in_flight(self) -> frozenset[tuple[IdentityId, str]]:
@@ -221,7 +223,7 @@ class Lanes:
             for other, line in self._lines.items()
             if line.at_turn is not None and self._pacer.wait(other, now) <= 0
         }
-        return furthest_behind(rivals, self._lines, self._pacer.paces) == identity
+        return first_served(rivals) == identity
 
     async def _gave_way(self, identity: IdentityId) -> bool:
         """Revocations first in a subscription too: whether the turn is left to a delete that can start now elsewhere."""

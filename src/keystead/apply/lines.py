@@ -1,16 +1,14 @@
 """Pure: what waits at each identity, and whose turn it is when several could write.
 
 - Revocations first.
-- Then the lane whose end is furthest away: what waits there at the identity's pace, or in its subscription at the
-  subscription's. Whoever has more to do than time is left is never kept waiting by one that has time to spare.
+- Then the longest line, so that none is left at the end that has more to do than the others.
+- Then whoever has waited longest.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keystead.apply.pacing import Paces
 from keystead.model.ids import IdentityId
 from keystead.plan.steps import DeleteCredential, LaneStep, WriteCredential
 
@@ -21,6 +19,8 @@ class Entry:
 
     grant: str
     step: LaneStep
+    since: float = 0.0
+    """When it came here."""
     attempts: int = 0
     uncertain: bool = False
     not_before: float = float("-inf")
@@ -43,7 +43,6 @@ class Entry:
 class Line:
     """What waits at one identity, and what is being done there."""
 
-    subscription: str
     entries: list[Entry] = field(default_factory=list)
     at_turn: Entry | None = None
     """All but the pace is settled: it is carried out as soon as the turn is this lane's."""
@@ -52,18 +51,12 @@ class Line:
     worker: asyncio.Task[None] | None = None
 
 
-def furthest_behind(rivals: Mapping[IdentityId, Line], lines: Mapping[IdentityId, Line], paces: Paces) -> IdentityId:
-    """To whom of the *rivals*, who could all start now, the turn is due; *lines* are all there are."""
-    if len(rivals) == 1:
-        return next(iter(rivals))
-    waiting: dict[str, int] = defaultdict(int)
-    for line in lines.values():
-        waiting[line.subscription] += len(line.entries)
+def first_served(rivals: Mapping[IdentityId, Line]) -> IdentityId:
+    """To whom of the *rivals*, who could all start now, the turn is due."""
 
-    def rank(identity: IdentityId) -> tuple[bool, float, int, str]:
+    def rank(identity: IdentityId) -> tuple[bool, int, float, str]:
         line = rivals[identity]
-        deletes = line.at_turn is not None and line.at_turn.deletes
-        left = max(len(line.entries) * paces.identity, waiting[line.subscription] * paces.subscription)
-        return (not deletes, -left, -len(line.entries), identity.key)
+        deletes, since = (line.at_turn.deletes, line.at_turn.since) if line.at_turn is not None else (False, 0.0)
+        return (not deletes, -len(line.entries), since, identity.key)
 
     return min(rivals, key=rank)

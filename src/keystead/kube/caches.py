@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from keystead.kube.eso import Eso
 from keystead.kube.informer import Informer, Patience, run_all
 from keystead.kube.kinds import FEDERATION, VAULT_APPROVAL, VAULT_CLAIM, VAULT_GRANT
 from keystead.model.clock import Clock
+from keystead.model.ids import IdentityId
 from keystead.model.records import Approval, Claim, Federation, Grant, Guards, Namespace, ServiceAccount, Store
 
 Changed = Callable[[Any, Any], None]
@@ -34,11 +35,19 @@ class ClusterCaches:
         patience: Patience | None = None,
     ) -> None:
         names = sorted(account_names)
+        self._by_name: dict[str, Namespace] | None = None
+        """All namespaces in order, made anew when one has changed: whoever was given them before keeps what it has."""
 
-        def informer(path: str, decoder: Callable[[msgspec.Raw], R], **how: Any) -> Informer[R]:
+        def namespace_changed(old: Namespace | None, new: Namespace | None) -> None:
+            self._by_name = None
+            changed(old, new)
+
+        def informer(
+            path: str, decoder: Callable[[msgspec.Raw], R], changed: Changed = changed, **how: Any
+        ) -> Informer[R]:
             return Informer(api, clock, path, decoder, changed, patience or Patience(), **how)
 
-        self._namespaces = informer("/api/v1/namespaces", decode.namespace, metadata_only=True)
+        self._namespaces = informer("/api/v1/namespaces", decode.namespace, namespace_changed, metadata_only=True)
         self._grants = informer(VAULT_GRANT.path, decode.grant)
         self._claims = informer(VAULT_CLAIM.path, decode.claim)
         self._approvals = informer(VAULT_APPROVAL.path, decode.approval)
@@ -52,13 +61,15 @@ class ClusterCaches:
         eso = eso or Eso(api)
         self._stores = informer(eso.stores_path, decode.store, optional=True, locate=eso.locate)
         # Who may not read them, or has none, is not kept from work: nothing is then known of guards.
-        ours = {"label_selector": guards.SELECTOR, "optional": True}
+        ours: dict[str, Any] = {"label_selector": guards.SELECTOR, "optional": True}
         self._policies = informer(guards.POLICIES_PATH, decode.guard_policy, **ours)
         self._bindings = informer(guards.BINDINGS_PATH, decode.guard_binding, **ours)
         self._claims_of = self._claims.index(lambda claim: (claim.grant_name,))
         self._claims_in = self._claims.index(lambda claim: (claim.namespace,))
         self._stores_in = self._stores.index(lambda store: (store.namespace,))
         self._federations_in = self._federations.index(lambda federation: (federation.namespace,))
+        self._federations_of = self._federations.index(lambda federation: (federation.grant_name,))
+        self._federations_on = self._federations.index(lambda federation: (federation.identity.key,))
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
@@ -135,8 +146,16 @@ class ClusterCaches:
     def federations_in(self, namespace: str) -> Collection[Federation]:
         return self._federations_in.of(namespace)
 
-    def namespaces(self) -> dict[str, Namespace]:
-        return {name: record for (_, name), record in self._namespaces.objects.items()}
+    def federations_of(self, grant: str) -> Collection[Federation]:
+        return self._federations_of.of(grant)
+
+    def federations_on(self, identity: IdentityId) -> Collection[Federation]:
+        return self._federations_on.of(identity.key)
+
+    def namespaces(self) -> Mapping[str, Namespace]:
+        if self._by_name is None:
+            self._by_name = {name: record for (_, name), record in sorted(self._namespaces.objects.items())}
+        return self._by_name
 
     def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
         return self._service_accounts.objects.get((namespace, name))

@@ -1,8 +1,11 @@
 """What Azure holds: each identity with its credentials, read rarely, corrected by every confirmed write.
 
 - An identity is first read when a grant needs it, again on the drift interval and after every refusal.
-- Lists are paced: one in four seconds on an identity, five a second in a subscription (Azure allows no more).
-- Reading never blocks a pass: it runs beside, and puts the grants back on the queue when something was learnt.
+- Lists are paced: one in four seconds on an identity, five a second in a subscription, fifteen in the tenant (Azure
+  allows no more).
+- Reading never blocks a pass: it runs beside, and puts the grants back on the queue when something was learnt. A list
+  of the drift interval that shows what was known brings nobody back before the next; lists that are due within a tenth
+  of the interval of each other are made together.
 - A credential is sighted anew by each list; those that the ledger names start from none, so that what is abandoned
   later counts from then on.
 """
@@ -21,8 +24,10 @@ from keystead.model.errors import KeysteadError, Refused, Retryable, Waits
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.observe.ports import IdentityReader
+from keystead.plan.sweep import SIGHTINGS
 
 log = structlog.get_logger("keystead.inventory")
+_TOGETHER = 0.1  # of the drift interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class ListPaces:
 
     identity: float = 4.0
     subscription: float = 0.2
+    tenant: float = 1 / 15
     drift: float = 600.0
     retry: float = 15.0
 
@@ -48,12 +54,19 @@ class _Watched:
     refusals: int = 0
     """In a row."""
     sightings: dict[Credential, int] = field(default_factory=dict)
+    vouched: frozenset[str] = frozenset()
+    """Lower-case names that the ledger knew at the last look."""
+    routine: bool = False
+    """The next list is nothing but the drift interval's: nobody waits for it."""
 
 
 class Inventory:
     """All identities that any grant or ledger entry names."""
 
-    def __init__(self, reader: IdentityReader, clock: Clock, requeue: Callable[[str], None], paces: ListPaces) -> None:
+    def __init__(
+        self, reader: IdentityReader, clock: Clock, requeue: Callable[[str, float], None], paces: ListPaces
+    ) -> None:
+        """*requeue* is given a grant's name and the seconds after which it should be looked at, at the latest."""
         self._reader = reader
         self._clock = clock
         self._requeue = requeue
@@ -61,6 +74,7 @@ class Inventory:
         self._watched: dict[IdentityId, _Watched] = {}
         self._subscriptions: dict[str, float] = {}
         self._held_until = float("-inf")
+        self._tenant = float("-inf")
         self.reachable: bool | None = None
         """Whether Azure answered last time; ``None`` before it was asked."""
 
@@ -85,11 +99,12 @@ class Inventory:
         return [self._watched[each].state for each in sorted(self._watched)]
 
     def next_due(self, identities: Iterable[IdentityId]) -> float | None:
-        """Seconds until one of these should be read again."""
-        now = self._clock.monotonic()
-        return min(
-            (max(0.0, self._watched[each].due - now) for each in identities if each in self._watched), default=None
-        )
+        """Seconds until some of these should be read again; those that are due nearly at the same time together."""
+        due = [self._watched[each].due for each in identities if each in self._watched]
+        if not due:
+            return None
+        together = min(due) + self._paces.drift * _TOGETHER
+        return max(0.0, max(each for each in due if each <= together) - self._clock.monotonic())
 
     def sightings(self, identities: Iterable[IdentityId]) -> dict[tuple[IdentityId, Credential], int]:
         """How many separate lists have shown each credential."""
@@ -103,10 +118,13 @@ class Inventory:
     def vouched(self, identity: IdentityId, names: Iterable[str]) -> None:
         """The ledger names these credentials: whatever lists have shown of them so far was no orphan."""
         watched = self._watched.get(identity)
-        if watched is None or not watched.sightings:
+        if watched is None:
             return
-        known = {name.lower() for name in names}
-        watched.sightings = {each: n for each, n in watched.sightings.items() if each.name.lower() not in known}
+        watched.vouched = frozenset(name.lower() for name in names)
+        if watched.sightings:
+            watched.sightings = {
+                each: count for each, count in watched.sightings.items() if each.name.lower() not in watched.vouched
+            }
 
     def corrected(self, identity: IdentityId, credential: Credential, present: bool) -> None:  # noqa: FBT001 - a port's shape
         """Azure has confirmed a write of ours."""
@@ -127,6 +145,7 @@ class Inventory:
             watched.state = dataclasses.replace(watched.state, full=True)
         watched.corrections += 1  # a list that is under way may be from before
         watched.due = float("-inf")
+        watched.routine = False
 
     async def until_read(self, told: Callable[[], None] = lambda: None) -> None:
         """Wait until the lists under way have been taken, with a word after each; what went wrong is in the states."""
@@ -158,17 +177,25 @@ class Inventory:
                 state = await self._reader.identity(identity)
         except KeysteadError as error:
             self._failed(identity, watched, error)
+            news = True
         else:
             self.reachable = True
-            self._learnt(watched, state, credentials, stale=watched.corrections != before)
+            news = self._learnt(watched, state, credentials, stale=watched.corrections != before)
         for grant in tuple(watched.grants):
-            self._requeue(grant)
+            self._requeue(grant, 0.0 if news else self._paces.drift)
 
     async def _pace(self, identity: IdentityId, watched: _Watched) -> None:
         now = self._clock.monotonic()
-        start = max(now, watched.earliest, self._held_until, self._subscriptions.get(identity.subscription, now))
+        start = max(
+            now,
+            watched.earliest,
+            self._held_until,
+            self._subscriptions.get(identity.subscription, now),
+            self._tenant,
+        )
         watched.earliest = start + self._paces.identity
         self._subscriptions[identity.subscription] = start + self._paces.subscription
+        self._tenant = start + self._paces.tenant
         await self._clock.sleep(start - now)
 
     def _hold(self, identity: IdentityId, until: float, waits: Waits) -> None:
@@ -181,12 +208,14 @@ class Inventory:
 
     def _learnt(
         self, watched: _Watched, state: IdentityState, credentials: tuple[Credential, ...], *, stale: bool
-    ) -> None:
+    ) -> bool:
+        """Whether anything was learnt that a grant waits for, or did not know."""
+        before, seen, routine = watched.state, watched.sightings, watched.routine
         if stale:
             # A write of ours was confirmed while the list was under way: which of the two is newer, nobody knows.
-            watched.due = float("-inf")
+            watched.due, watched.routine = float("-inf"), False
             watched.state = dataclasses.replace(watched.state, problem=None, problem_detail="")
-            return
+            return True
         watched.state = dataclasses.replace(
             watched.state,
             client_id=state.client_id or watched.state.client_id,
@@ -199,8 +228,14 @@ class Inventory:
             full=False,
         )
         watched.refusals = 0
-        watched.sightings = {each: watched.sightings.get(each, 0) + 1 for each in credentials}
-        watched.due = self._clock.monotonic() + self._paces.drift
+        watched.sightings = {
+            each: min(SIGHTINGS, seen.get(each, 0) + 1)
+            for each in credentials
+            if each.name.lower() not in watched.vouched
+        }
+        watched.due, watched.routine = self._clock.monotonic() + self._paces.drift, True
+        same = dataclasses.replace(before, listed_at=watched.state.listed_at) == watched.state
+        return not (routine and same and seen == watched.sightings)
 
     def _failed(self, identity: IdentityId, watched: _Watched, error: KeysteadError) -> None:
         refused = isinstance(error, Refused)
@@ -213,6 +248,7 @@ class Inventory:
         wait = min(self._paces.drift, self._paces.retry * 2.0**watched.refusals) if refused else self._paces.retry
         watched.refusals = min(watched.refusals + 1, 20) if refused else 0
         watched.due = self._clock.monotonic() + (after if after is not None else wait)
+        watched.routine = False
         if error.reason is Reason.IDENTITY_NOT_FOUND:
             watched.state = IdentityState(identity)  # nothing that was known of it is so any more
         watched.state = dataclasses.replace(watched.state, problem=error.reason, problem_detail=str(error))

@@ -1,6 +1,6 @@
 """What observing needs from the adapters."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from keystead.model.credentials import Credential, IdentityState
@@ -49,7 +49,12 @@ class Caches(Protocol):
 
     def federations_in(self, namespace: str) -> Collection[Federation]: ...
 
-    def namespaces(self) -> dict[str, Namespace]: ...
+    def federations_of(self, grant: str) -> Collection[Federation]: ...
+
+    def federations_on(self, identity: IdentityId) -> Collection[Federation]: ...
+
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """By name, in order; the same object as long as nothing changed."""
 
     def service_account(self, namespace: str, name: str) -> ServiceAccount | None: ...
 

@@ -90,8 +90,8 @@ class Observer:
     def snapshot(self, name: str) -> Snapshot | None:
         """``None`` when there is no such grant, and nothing that it left behind."""
         grants = {grant.name: grant for grant in self._caches.grants()}
-        federations = self._federations()
-        mine = tuple(each for each in federations if each.grant_name == name)
+        recorded = self._recorded()
+        mine = _ledger(self._caches.federations_of(name), (each for each in recorded if each.grant_name == name))
         claims = tuple(self._caches.claims_of(name))
         grant = grants.get(name)
         if grant is None and not mine:
@@ -101,10 +101,14 @@ class Observer:
         made: Look[tuple[FoundIdentity, ...]] = self._groups.view(grows.group, name) if grows is not None else Look(())
         ours = {each.id for each in made.value if grows is not None and grows.owns(each)}
         identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
-        others = [each for each in federations if each.grant_name != name]
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
-        self._vouch(federations, set(identities))
+        near = _ledger(
+            (each for identity in identities for each in self._caches.federations_on(identity)),
+            (each for place in subjects for each in self._caches.federations_in(place)),
+            (each for each in recorded if each.identity in set(identities) or each.namespace in subjects),
+        )
+        self._vouch(near, identities)
         return Snapshot(
             now=self._clock.now(),
             cluster=self._cluster,
@@ -117,13 +121,11 @@ class Observer:
             approvals=tuple(each for each in self._caches.approvals() if each.grant_name == name),
             guards=self._caches.guards(),
             federations=mine,
-            other_federations=tuple(
-                each for each in others if each.identity in set(identities) or each.namespace in subjects
-            ),
+            other_federations=tuple(each for each in near if each.grant_name != name),
             service_accounts=self._accounts(claims, mine, grant),
             stores=self._stores(claims, grant),
             sharing=self._sharing(claims),
-            waiting_finalizers=self._finalizers(mine, {key for key, each in namespaces.items() if each.terminating}),
+            waiting_finalizers=self._finalizers(mine, namespaces),
             identities=self._inventory.states(identities, name),
             lanes=self._memory.lanes(),
             in_flight=self._memory.in_flight(),
@@ -159,17 +161,18 @@ class Observer:
         )
         return min((each for each in due if each is not None), default=None)
 
-    def _federations(self) -> list[Federation]:
-        """The ledger as cached, and what we have just written and the cache does not show yet."""
-        cached = {each.name: each for each in self._caches.federations()}
-        for name in [each for each in self._memory.recorded if each in cached]:
-            del self._memory.recorded[name]
-        return sorted({**self._memory.recorded, **cached}.values(), key=lambda each: each.name)
+    def _recorded(self) -> tuple[Federation, ...]:
+        """What we have just written and the cache does not show yet."""
+        recorded = self._memory.recorded
+        for name, each in list(recorded.items()):
+            if any(shown.name == name for shown in self._caches.federations_in(each.namespace)):
+                del recorded[name]
+        return tuple(recorded.values())
 
-    def _vouch(self, federations: Iterable[Federation], identities: set[IdentityId]) -> None:
-        names: dict[IdentityId, list[str]] = defaultdict(list)
+    def _vouch(self, federations: Iterable[Federation], identities: Iterable[IdentityId]) -> None:
+        names: dict[IdentityId, list[str]] = {identity: [] for identity in identities}
         for each in federations:
-            if each.identity in identities:
+            if each.identity in names:
                 names[each.identity].append(each.credential.name)
         for identity, held in names.items():
             self._inventory.vouched(identity, held)
@@ -205,8 +208,9 @@ class Observer:
                     found[namespace, store.service_account_name].append(store.name)
         return {place: tuple(sorted(names)) for place, names in found.items() if len(names) > 1}
 
-    def _finalizers(self, federations: Iterable[Federation], terminating: set[str]) -> dict[str, int]:
-        places = {each.namespace for each in federations} & terminating
+    def _finalizers(self, federations: Iterable[Federation], namespaces: Mapping[str, Namespace]) -> dict[str, int]:
+        found = {each.namespace: namespaces.get(each.namespace) for each in federations}
+        places = [place for place, each in found.items() if each is not None and each.terminating]
         return {place: count for place in places if (count := self._caches.stores_with_finalizers(place))}
 
     def _failures(
@@ -227,6 +231,12 @@ class Observer:
             for unit, failure in self._memory.failures.items()
             if unit in units or unit.rpartition("/")[2] == grant or unit.startswith(begun)
         }
+
+
+def _ledger(*parts: Iterable[Federation]) -> tuple[Federation, ...]:
+    """All of them once, by name."""
+    found = {each.name: each for part in parts for each in part}
+    return tuple(found[name] for name in sorted(found))
 
 
 def _pool(grant: Grant | None) -> set[IdentityId]:

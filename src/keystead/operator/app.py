@@ -50,8 +50,9 @@ from keystead.report.publish import Publisher, Told
 
 log = structlog.get_logger("keystead.operator")
 _WORKERS = 4
-_TURNS_AHEAD = 2  # of a lane: so that it never waits for us, and few of its writes cannot be given to another any more
-_LEAST_HORIZON = 2.0  # seconds
+_AHEAD, _LEAST_AHEAD = 0.5, 2.0
+"""How far ahead of their turns claims are given a place: a part of a lane's pace, so that its last write is answered by
+then, but no fewer seconds than a pass and its records take."""
 _GRACE = 5.0  # seconds for passes to end by themselves once nothing more is begun
 _FLUSH = 4.0  # seconds for the last word
 _LONGEST_END = _GRACE + WRITE_DEADLINE + _FLUSH + 5.0
@@ -74,8 +75,12 @@ class Seams:
 class Operator:
     """One replica."""
 
-    def __init__(self, settings: Settings, seams: Seams | None = None) -> None:
+    def __init__(
+        self, settings: Settings, seams: Seams | None = None, *, on_synced: Callable[[], None] = lambda: None
+    ) -> None:
+        """*on_synced* is called when all that there is was read, before anything is planned."""
         self.settings = settings
+        self._on_synced = on_synced
         self._seams = seams or Seams(LoopClock())
         self._clock = self._seams.clock
         self._instance = self._seams.instance or f"{socket.gethostname()}-{os.getpid()}"
@@ -189,6 +194,7 @@ class Operator:
 
     async def _work(self, queue: WorkQueue[str], board: Board, cluster: Cluster, caches: ClusterCaches) -> None:
         await caches.until_synced()
+        self._on_synced()
         controller = self._build(caches, queue, board, cluster)
         names = {grant.name for grant in caches.grants()}
         names |= {each.grant_name for each in caches.federations()} | {each.grant_name for each in caches.claims()}
@@ -214,8 +220,8 @@ class Operator:
         writer = ClusterWriter(self._writes, clock, self._eso)
         status = self._status
 
-        def requeue(name: str) -> None:
-            queue.add_after(name, COALESCE)
+        def requeue(name: str, seconds: float = 0.0) -> None:
+            queue.add_after(name, seconds + COALESCE)
 
         self.inventory = Inventory(
             self._identities,
@@ -303,7 +309,7 @@ def limits_of(settings: Settings) -> Limits:
         lane_pace=seconds(settings.lane_pace),
         subscription_pace=seconds(settings.subscription_pace),
         tenant_pace=seconds(settings.tenant_pace),
-        horizon=seconds(max(_LEAST_HORIZON, _TURNS_AHEAD * settings.lane_pace)),
+        horizon=seconds(max(_LEAST_AHEAD, _AHEAD * settings.lane_pace)),
         propagation_wait=seconds(settings.propagation_wait),
         heartbeat=seconds(settings.heartbeat),
         finalizer_wait=seconds(settings.finalizer_wait),

@@ -12,7 +12,9 @@ from keystead.kube.queue import Closed, WorkQueue
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
+from keystead.operator.collector import uncollected
 from keystead.plan.planner import make_plan
+from keystead.plan.recollection import Recollection
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import Plan
 from keystead.report.publish import BELIEVED, Publisher, Told
@@ -20,6 +22,8 @@ from keystead.report.publish import BELIEVED, Publisher, Told
 log = structlog.get_logger("keystead.controller")
 
 COALESCE = 0.03  # seconds: a burst of events about one grant is looked at once
+_GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
+_REST_FOR_EACH, _LONGEST_REST = 0.001, 0.5  # seconds between two looks at a grant: for each of its claims, and at most
 
 
 class Orphans(Protocol):
@@ -48,6 +52,9 @@ class Controller:
         self._clock = clock
         self._orphans = orphans
         self._planned = planned
+        self._rested: dict[str, float] = {}
+        """By grant: until when it is not looked at again, since a look at many claims takes its time."""
+        self._recollections: dict[str, Recollection] = {}
         self.passes = 0
 
     def requeue(self, name: str) -> None:
@@ -62,6 +69,9 @@ class Controller:
             except Closed:
                 return
             try:
+                if (rest := self._rested.get(name, 0.0) - self._clock.monotonic()) > _GRAIN:
+                    self._queue.add_after(name, rest)
+                    continue
                 self._look_again(name, await self._reconcile(name))
             except KeysteadError as error:
                 asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
@@ -94,8 +104,12 @@ class Controller:
         self.passes += 1
         seen = self._observer.snapshot(name)
         if seen is None:
+            self._rested.pop(name, None)
+            self._recollections.pop(name, None)
             return await self._orphans(name)
-        plan = make_plan(seen)
+        self._rested[name] = self._clock.monotonic() + min(_LONGEST_REST, _REST_FOR_EACH * len(seen.claims))
+        with uncollected():
+            plan = make_plan(seen, self._recollections.setdefault(name, Recollection()))
         self._planned(seen, plan)
         again = await self._executor.carry_out(plan)
         told = await self._publisher.publish(seen, plan)

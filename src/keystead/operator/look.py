@@ -60,7 +60,7 @@ class Look:
             self._api, self._clock, lambda _, __: None, account_names=settings.service_account_names
         )
         paces = ListPaces(identity=settings.list_pace, drift=settings.drift_interval, retry=_RETRY)
-        self._inventory = Inventory(self._identities, self._clock, lambda _: None, paces)
+        self._inventory = Inventory(self._identities, self._clock, lambda _grant, _seconds: None, paces)
         self._pools = PoolClient(self._credential, cloud, seams.azure_transport, self._clock)
         nobody: tuple[FoundIdentity, ...] = ()
         rarely = LookPaces(drift=settings.drift_interval)

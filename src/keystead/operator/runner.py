@@ -10,6 +10,7 @@ from keystead.kube.signals import stop_on_signals
 from keystead.model.errors import KeysteadError, Refused
 from keystead.model.reasons import Reason
 from keystead.operator.app import Operator
+from keystead.operator.collector import keep_what_stands
 from keystead.operator.health import serve_health
 from keystead.operator.settings import Settings
 
@@ -19,7 +20,7 @@ log = structlog.get_logger("keystead.operator")
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises errors of :mod:`keystead.model.errors` when it cannot start."""
     stop = stop_on_signals()
-    operator = Operator(settings)
+    operator = Operator(settings, on_synced=keep_what_stands)
     health = None
     if settings.health_port:
         try:

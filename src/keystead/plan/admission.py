@@ -65,6 +65,8 @@ class Admissions:
         for claim in self._snapshot.claims:
             ours[claim.namespace].append(claim)
         for namespace, claims in ours.items():
+            if len(claims) == 1 and namespace not in self._snapshot.other_claims:
+                continue  # alone, as nearly all are
             everyone = sorted((*claims, *self._snapshot.other_claims.get(namespace, ())), key=self._precedence)
             rank = 0
             for claim in everyone:

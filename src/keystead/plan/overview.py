@@ -155,18 +155,17 @@ def _adoption(scene: Scene, grant: Grant) -> tuple[ConditionDraft, ...]:
 
 def _issuer(scene: Scene) -> ConditionDraft:
     """Whether Entra accepts this cluster's tokens, as the exchanges of this grant have shown."""
-    proven, refused = False, None
+    refused = None
     for federation in scene.snapshot.federations:
         last = scene.proofs.of(federation).newest
         if last is None:
             continue
         reason = Reason.VERIFIED if last.ok else codes.meaning(last).reason
+        # Whatever Entra says about the subject, it says of a token whose issuer it knows.
+        if last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_CLOSED, Reason.VAULT_UNREACHABLE):
+            return draft(_C.ISSUER_TRUSTED, _T, Reason.VERIFIED)
         if reason in _ISSUER_TROUBLE:
             refused = min((codes.said(last), reason), refused or (codes.said(last), reason))
-        # Whatever Entra says about the subject, it says of a token whose issuer it knows.
-        proven = proven or last.ok or reason in (Reason.VAULT_FORBIDDEN, Reason.VAULT_CLOSED, Reason.VAULT_UNREACHABLE)
-    if proven:
-        return draft(_C.ISSUER_TRUSTED, _T, Reason.VERIFIED)
     if refused is not None:
         told, reason = refused
         text = f"{CATALOGUE[reason].admin} Issuer: {scene.snapshot.cluster.issuer} ({told})"

@@ -162,9 +162,9 @@ class Placement:
         return self._granting.onward(admission, entries[identity], new=True)
 
     def _wait_for(self, start: float) -> Progress:
-        """Turns are given in order, so the first that is too far off tells when to look again: well before it comes."""
+        """Turns are given in order, so the first that is too far off tells when to look again."""
         if self._later is None:
-            again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon / 2)
+            again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon)
             self._later = _wait(Reason.AWAITING_WRITE)
             return self._later._replace(wake=again)
         return self._later

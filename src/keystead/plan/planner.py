@@ -11,6 +11,7 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from keystead.model.reasons import Reason
 from keystead.model.records import Claim, ClaimMode, Federation, Grant, Namespace
@@ -20,15 +21,16 @@ from keystead.plan.causes import Causes
 from keystead.plan.failures import resume_each
 from keystead.plan.granting import Progress, standing
 from keystead.plan.growth import Growth, probe_cause
-from keystead.plan.holdings import Holdings
+from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.overview import Scene, grant_verdict
 from keystead.plan.parity import Parity
 from keystead.plan.placement import Placement
 from keystead.plan.pool import Pool, survey
 from keystead.plan.provisioning import growing
+from keystead.plan.recollection import Recollection, Rest, Sights, allowed_names, basis_of, recall
 from keystead.plan.removal import Cause, Removal, Removals
 from keystead.plan.snapshot import Snapshot
-from keystead.plan.steps import CreateClaim, DeleteClaim, Held, Plan, Step
+from keystead.plan.steps import ClaimVerdict, CreateClaim, DeleteClaim, FederationVerdict, Held, Plan, Step
 from keystead.plan.sweep import sweep
 from keystead.plan.validation import Problem, Validated, check
 from keystead.plan.verdicts import ClaimVerdicts, LedgerVerdicts
@@ -39,16 +41,17 @@ _LONGEST_ABSENCE = datetime.timedelta(hours=1)
 _REFUSED_FOR_GOOD = (Reason.NOT_ALLOWED, Reason.RANCHER_PROJECT_DISAGREES, Reason.GRANT_DELETED)
 
 
-def make_plan(snapshot: Snapshot) -> Plan:
-    """Everything to do and to say for the snapshot's grant."""
-    return _Planner(snapshot).plan()
+def make_plan(snapshot: Snapshot, recollection: Recollection | None = None) -> Plan:
+    """Everything to do and to say for the snapshot's grant; a *recollection* of earlier plans makes it faster, no other."""
+    return _Planner(snapshot, recollection or Recollection()).plan()
 
 
 class _Planner:
     """One planning; holds what its parts share."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, recollection: Recollection) -> None:
         self.snapshot = snapshot
+        self.recollection = recollection
         self.grant: Grant | None = (
             snapshot.grant if snapshot.grant is not None and not snapshot.grant.deleting else None
         )
@@ -65,7 +68,10 @@ class _Planner:
             snapshot.roles,
             self.growth.role if self.growth is not None else "",
         )
-        self.claims: dict[str, Claim] = {claim.key: claim for claim in snapshot.claims}
+        self.claims: dict[str, Claim] = {claim.key: claim for claim in sorted(snapshot.claims, key=attrgetter("key"))}
+        self.sights = Sights(snapshot, self.grant, self.valid.pool if self.valid is not None else ())
+        self.basis = basis_of(snapshot, self.grant, self.problems)
+        self.rests = dict(recall(recollection, self.basis, self.sights, self.claims, snapshot.now))
         self.live: dict[str, list[Federation]] = defaultdict(list)
         self.removals: dict[str, Removal] = {}
         self.wake = _NEVER
@@ -93,7 +99,10 @@ class _Planner:
     def plan(self) -> Plan:
         snapshot = self.snapshot
         admissions = Admissions(snapshot, self.grant, self.valid)
-        admitted = {key: admissions.judge(claim) for key, claim in sorted(self.claims.items())}
+        admitted = {
+            key: self.rests[key].admission if key in self.rests else admissions.judge(claim)
+            for key, claim in self.claims.items()
+        }
         held_back = self._sort_federations(admitted)
         progress = self._grow(admitted)
         grown = self.growth.plan(self.pool) if self.growth is not None and self.pool is not None else None
@@ -109,22 +118,50 @@ class _Planner:
         observing = brakes.observes_only(self.grant, snapshot.limits)
         voice = ClaimVerdicts(snapshot, self.grant, self.valid, self.proofs, observing=observing)
         ledger = LedgerVerdicts(snapshot, self.holdings, self.proofs)
-        verdicts = tuple(voice.verdict(admitted[key], progress.get(key)) for key in sorted(admitted))
+        verdicts = {
+            key: self.rests[key].verdict if key in self.rests else voice.verdict(admission, progress.get(key))
+            for key, admission in admitted.items()
+        }
+        entries = {
+            each.name: self.rests[each.claim_key].entry
+            if each.claim_key in self.rests and not each.probe
+            else ledger.verdict(each, self.removals.get(each.name))
+            for each in sorted(snapshot.federations, key=attrgetter("name"))
+        }
+        self._remember(admitted, progress, verdicts, entries)
+        told = tuple(verdicts.values())
         scene = Scene(
-            snapshot, self.proofs, self.valid, self.problems, self.pool, verdicts, held, self.growth, grown, self.parity
+            snapshot, self.proofs, self.valid, self.problems, self.pool, told, held, self.growth, grown, self.parity
         )
         return Plan(
             grant_name=snapshot.grant_name,
             steps=running,
             held=held,
-            claims=verdicts,
-            federations=tuple(
-                ledger.verdict(each, self.removals.get(each.name))
-                for each in sorted(snapshot.federations, key=lambda each: each.name)
-            ),
+            claims=told,
+            federations=tuple(entries.values()),
             grant=grant_verdict(scene, self.grant) if self.grant is not None else None,
             look_again=self._look_again(progress.values()),
         )
+
+    def _remember(
+        self,
+        admitted: Mapping[str, Admission],
+        progress: Mapping[str, Progress],
+        verdicts: Mapping[str, ClaimVerdict],
+        entries: Mapping[str, FederationVerdict],
+    ) -> None:
+        """Keep what was said of claims at rest for the next plan."""
+        rests: dict[str, Rest] = {}
+        for key, made in progress.items():
+            known, federation = self.rests.get(key), made.federation
+            if known is not None:
+                rests[key] = known
+            elif federation is not None and made.verified and not made.steps and admitted[key].passed:
+                seen = self.sights.of(key, self.claims[key])
+                stands = federation.name not in self.removals and self.holdings.of(federation) is Holding.PRESENT
+                if seen is not None and stands and made.wake is not None and made.wake > self.snapshot.now:
+                    rests[key] = Rest(seen, made.wake, admitted[key], made, verdicts[key], entries[federation.name])
+        self.recollection.basis, self.recollection.rests = self.basis, rests
 
     def _order(self, key: str) -> tuple[datetime.datetime, str]:
         return (self.claims[key].created_at or _NEVER, key)
@@ -142,8 +179,12 @@ class _Planner:
         snapshot = self.snapshot
         causes = Causes(snapshot, self.holdings, self.grant, frozen=self.valid is None)
         self._end_probes()
-        ordered = sorted((each for each in snapshot.federations if not each.probe), key=lambda each: each.name)
-        judged = [(each, causes.of(each, admitted.get(each.claim_key))) for each in ordered]
+        ordered = sorted((each for each in snapshot.federations if not each.probe), key=attrgetter("name"))
+        judged = [
+            (each, causes.of(each, admitted.get(key)) if key not in self.rests else None)
+            for each in ordered
+            for key in (each.claim_key,)
+        ]
         fresh = [cause for each, cause in judged if cause is not None and not each.deleting]
         standing_now = sum(1 for each in ordered if not each.deleting)
         braked = brakes.mass_revocation(fresh, standing_now, self.grant, snapshot.limits)
@@ -189,6 +230,9 @@ class _Planner:
                 observing=brakes.observes_only(self.grant, self.snapshot.limits),
             )
         for key in sorted(admitted, key=self._order):
+            if key in self.rests:
+                progress[key] = self.rests[key].progress
+                continue
             admission, live = admitted[key], self.live.get(key, [])
             if placement is not None and admission.passed:
                 progress[key] = placement.advance(admission, live)
@@ -214,8 +258,9 @@ class _Planner:
             return []
         grant, served = self.valid.grant.name, {claim.namespace for claim in self.snapshot.claims}
         steps: list[Step] = []
-        for name, namespace in sorted(self.snapshot.namespaces.items()):
-            if name in served or namespace.terminating or not self._allows(namespace):
+        for name in allowed_names(self.recollection, self.snapshot.namespaces, self.valid.grant.namespaces):
+            namespace = self.snapshot.namespaces[name]
+            if name in served or namespace.terminating:
                 continue
             if any(other.name == grant for other in self.snapshot.other_claims.get(name, ())):
                 continue  # a claim of this name on another grant: somebody made it, and it is theirs

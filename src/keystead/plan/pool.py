@@ -105,7 +105,8 @@ class Pool:
     ) -> tuple[IdentityId, float] | None:
         """Take a slot on the identity that can write soonest, and say in how many seconds that is.
 
-        ``None`` when there is no room, or not all is read. Those that *barred* says no to are passed over, unless there is no other: then whoever asks tells why. Nobody is
+        ``None`` when there is no room, or not all is read. Those that *barred* says no to are passed over, unless there
+        is no other: then whoever asks tells why. Nobody is
         asked about turns beyond the *horizon*.
         """
         # Placed before the whole pool is in view, the first claims would all go to the identities read first, for good.

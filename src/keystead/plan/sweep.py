@@ -35,15 +35,16 @@ def sweep(
     grant = valid.grant
     if grant.revocation is Revocation.RETAIN:
         return (), ()
+    pool = {member.identity for member in valid.pool}
+    seen = [each for each, count in snapshot.orphan_sightings.items() if count >= SIGHTINGS and each[0] in pool]
     steps: list[Step] = []
-    for identity in sorted(member.identity for member in valid.pool):
+    for identity, held in sorted(seen):
         state = snapshot.identities.get(identity)
-        for held in sorted(state.credentials) if state is not None and state.known else ():
-            if snapshot.orphan_sightings.get((identity, held), 0) < SIGHTINGS:
-                continue
-            known = (identity.key, held.name.lower()) in holdings.ledger or (identity, held.name) in snapshot.in_flight
-            if not known and _abandoned(snapshot, held, allowed):
-                steps.append(SweepCredential(f"{sweep_unit(identity)}{held.name}", identity, held))
+        if state is None or not state.known or held not in state.credentials:
+            continue
+        known = (identity.key, held.name.lower()) in holdings.ledger or (identity, held.name) in snapshot.in_flight
+        if not known and _abandoned(snapshot, held, allowed):
+            steps.append(SweepCredential(f"{sweep_unit(identity)}{held.name}", identity, held))
     if len(steps) > snapshot.limits.sweep_limit and grant.confirmed_generation != grant.generation:
         return (), tuple(Held(step, Reason.AWAITING_CONFIRMATION) for step in steps)
     return tuple(steps), ()

@@ -7,9 +7,10 @@
 
 import asyncio
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -38,6 +39,17 @@ class Told(IntEnum):
     """Something could not be written, and another try may help."""
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A status that has to be written, and what people are told beside."""
+
+    uid: str
+    name: str
+    status: Status
+    write: Callable[[], Coroutine[Any, Any, None]]
+    events: list[EventDraft]
+
+
 class Publisher:
     """The voice."""
 
@@ -47,34 +59,55 @@ class Publisher:
         self._known: dict[str, set[str]] = {}
         self._told: dict[str, tuple[Status, datetime.datetime]] = {}
         """By uid: the status last written, and when."""
+        self._settled: dict[str, tuple[Claim | Federation, ClaimVerdict | FederationVerdict]] = {}
+        """By uid: an object that said already what was to be said of it, and what that was."""
 
     async def publish(self, seen: Snapshot, plan: Plan) -> Told:
         """Write what changed."""
         claims = {claim.key: claim for claim in seen.claims}
         federations = {federation.name: federation for federation in seen.federations if federation.uid}
-        running: list[asyncio.Task[Told]] = []
-        async with asyncio.TaskGroup() as tasks:
-            running += [
-                tasks.create_task(self._claim(claims[verdict.claim_key], verdict, seen.now))
-                for verdict in plan.claims
-                if verdict.claim_key in claims
-            ]
-            running += [
-                tasks.create_task(self._federation(federations[entry.name], entry, seen.now))
-                for entry in plan.federations
-                if entry.name in federations
-            ]
-            if plan.grant is not None and seen.grant is not None:
-                running.append(tasks.create_task(self._grant(seen.grant, plan.grant, seen.now)))
+        found: list[_News | Told] = [
+            self._claim(claims[verdict.claim_key], verdict, seen.now)
+            for verdict in plan.claims
+            if verdict.claim_key in claims
+        ]
+        found += [
+            self._federation(federations[entry.name], entry, seen.now)
+            for entry in plan.federations
+            if entry.name in federations
+        ]
+        if plan.grant is not None and seen.grant is not None:
+            found.append(self._grant(seen.grant, plan.grant, seen.now))
+        told = await self._write_all(found, seen.now)
         known = {claim.uid for claim in seen.claims} | {federation.uid for federation in seen.federations}
         self._forget(known, seen)
-        return max((task.result() for task in running), default=Told.ALL)
+        return told
 
     async def claim_without_grant(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> Told:
         """Say that its grant does not exist."""
-        return await self._claim(claim, verdict, now)
+        return await self._write_all([self._claim(claim, verdict, now)], now)
 
-    async def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> Told:
+    async def _write_all(self, found: Collection[_News | Told], now: datetime.datetime) -> Told:
+        news = [each for each in found if isinstance(each, _News)]
+        told = [each for each in found if isinstance(each, Told)]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._write(each, now)) for each in news]
+        return max((*told, *(task.result() for task in running)), default=Told.ALL)
+
+    async def _write(self, news: "_News", now: datetime.datetime) -> Told:
+        async with self._turn:
+            try:
+                await news.write()
+                self._told[news.uid] = (news.status, now)
+            except KeysteadError as error:
+                log.info("status not written", object=news.name, error=str(error))
+                return _failed(error)
+            await self._tell(news.events)
+        return Told.ALL
+
+    def _claim(self, claim: Claim, verdict: ClaimVerdict, now: datetime.datetime) -> _News | Told:
+        if claim.deleting or self._is_settled(claim.uid, claim, verdict):
+            return Told.ALL
         conditions = self._merged(claim.uid, claim.conditions, verdict.conditions, claim.generation, now)
         status = ClaimStatus(
             conditions,
@@ -86,24 +119,16 @@ class Publisher:
             verdict.identity,
         )
         unchanged = _same(claim.conditions, conditions) and claim.federation_name == verdict.federation_name
-        if claim.deleting:
-            return Told.ALL
         if not self._news(claim.uid, status, unchanged=unchanged, now=now):
-            return Told.ALL if unchanged else Told.UNSEEN
+            return self._settle(claim.uid, claim, verdict, unchanged=unchanged)
         events = transitions(
             claim.conditions, conditions, kind="VaultClaim", namespace=claim.namespace, name=claim.name, uid=claim.uid
         )
-        async with self._turn:
-            try:
-                await self._writer.claim_status(claim, status)
-                self._told[claim.uid] = (status, now)
-            except KeysteadError as error:
-                log.info("status not written", object=claim.key, error=str(error))
-                return _failed(error)
-            await self._tell(events)
-        return Told.ALL
+        return _News(claim.uid, claim.key, status, lambda: self._writer.claim_status(claim, status), events)
 
-    async def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> Told:
+    def _federation(self, federation: Federation, verdict: FederationVerdict, now: datetime.datetime) -> _News | Told:
+        if self._is_settled(federation.uid, federation, verdict):
+            return Told.ALL
         conditions = self._merged(federation.uid, federation.conditions, verdict.conditions, 1, now)
         status = FederationStatus(
             conditions,
@@ -119,18 +144,13 @@ class Publisher:
             and (last.code if last is not None else "") == verdict.last_exchange_code
         )
         if not self._news(federation.uid, status, unchanged=unchanged, now=now):
-            return Told.ALL if unchanged else Told.UNSEEN
-        async with self._turn:
-            try:
-                await self._writer.federation_status(federation, status)
-                self._told[federation.uid] = (status, now)
-            except KeysteadError as error:
-                log.info("status not written", object=federation.name, error=str(error))
-                return _failed(error)
-            await self._tell(_of_the_end(federation, conditions))
-        return Told.ALL
+            return self._settle(federation.uid, federation, verdict, unchanged=unchanged)
+        events = _of_the_end(federation, conditions)
+        return _News(
+            federation.uid, federation.name, status, lambda: self._writer.federation_status(federation, status), events
+        )
 
-    async def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> Told:
+    def _grant(self, grant: Grant, verdict: GrantVerdict, now: datetime.datetime) -> _News | Told:
         conditions = self._merged(grant.uid, grant.conditions, verdict.conditions, grant.generation, now)
         status = GrantStatus(
             conditions, verdict.identities, verdict.total, verdict.ready, verdict.awaiting_review, verdict.blocked
@@ -142,14 +162,19 @@ class Publisher:
         events = transitions(
             grant.conditions, conditions, kind="VaultGrant", namespace="", name=grant.name, uid=grant.uid
         )
-        async with self._turn:
-            try:
-                await self._writer.grant_status(grant, status)
-                self._told[grant.uid] = (status, now)
-            except KeysteadError as error:
-                log.info("status not written", object=grant.name, error=str(error))
-                return _failed(error)
-            await self._tell(events)
+        return _News(grant.uid, grant.name, status, lambda: self._writer.grant_status(grant, status), events)
+
+    def _is_settled(self, uid: str, seen: Claim | Federation, verdict: ClaimVerdict | FederationVerdict) -> bool:
+        """The same was to be said of the same object before, and it said so already."""
+        before = self._settled.get(uid)
+        return before is not None and before[0] is seen and before[1] == verdict
+
+    def _settle(
+        self, uid: str, seen: Claim | Federation, verdict: ClaimVerdict | FederationVerdict, *, unchanged: bool
+    ) -> Told:
+        if not unchanged:
+            return Told.UNSEEN
+        self._settled[uid] = (seen, verdict)
         return Told.ALL
 
     def _merged(
@@ -187,6 +212,7 @@ class Publisher:
         # Uids of other grants' objects are kept: each grant forgets only what it once had.
         for uid in self._known.get(seen.grant_name, set()) - known:
             self._told.pop(uid, None)
+            self._settled.pop(uid, None)
         self._known[seen.grant_name] = known
 
 
