@@ -180,7 +180,7 @@ async def test_a_binding_in_one_namespace_grants_nothing_in_another(api: Api) ->
 
 
 async def test_an_apply_to_the_status_of_what_is_not_there_makes_nothing_and_is_no_question_of_rights(api: Api) -> None:
-    role = {
+    role: Any = {
         "metadata": {"name": "says"},
         "rules": [{"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]}],
     }

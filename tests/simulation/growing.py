@@ -124,6 +124,8 @@ def complaints(stage: Stage, place: Place, grant: Object) -> list[str]:
         for each in place.objects("federations")
         if wanted and free and each["spec"]["grantName"] == name and _outside(each, ours)
     ]
+    holders = {each.principal_id for each in stage.azure.assignments.values()}
+    found += [f"growth: {each.name} has no role" for each in ours if each.principal_id not in holders]
     found += [
         f"growth: {each.name} of {name} is not proven"
         for each in ours
