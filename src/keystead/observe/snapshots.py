@@ -99,7 +99,10 @@ class Observer:
         grows = growing(grant, self._cluster) if grant is not None else None
         vault = vault_id(grant) if grant is not None else None
         made: Look[tuple[FoundIdentity, ...]] = self._groups.view(grows.group, name) if grows is not None else Look(())
-        ours = {each.id for each in made.value if grows is not None and grows.owns(each)}
+        found = [each for each in made.value if grows is not None and grows.owns(each)]
+        ours = {each.id for each in found}
+        for each in found:
+            self._inventory.anew(each.id, each.principal_id)
         identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
         others = [each for each in federations if each.grant_name != name]
         subjects = {each.namespace for each in claims}
