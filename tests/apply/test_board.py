@@ -3,8 +3,11 @@
 import datetime
 
 from keystead.apply.board import Board
+from keystead.model.credentials import Credential
 from keystead.model.errors import KeysteadError, Refused, Retryable
+from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.reasons import Reason
+from keystead.model.records import Federation
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 PASSES = Retryable(Reason.AZURE_UNAVAILABLE, "no answer")
@@ -55,3 +58,20 @@ def test_what_is_about_nothing_that_stands_is_forgotten() -> None:
 
     assert board.failures == {}
     assert _waits(board, PASSES, 1) == [2.0]
+
+
+def test_an_entry_that_went_before_the_caches_showed_it_is_not_believed_any_more() -> None:
+    board = Board()
+    identity = IdentityId.parse(
+        "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg"
+        "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one"
+    )
+    trust = Credential("ks-one", "https://issuer", "system:serviceaccount:shop:keystead", "api://AzureADTokenExchange")
+    entry = Federation("ks-one", "uid-1", "team", "shop", NamespaceUid("n"), "team", "keystead", identity, trust)
+
+    board.recorded["ks-one"] = entry
+    board.forgotten("ks-one", "an earlier one's")
+    assert board.recorded == {"ks-one": entry}
+
+    board.forgotten("ks-one", "uid-1")
+    assert board.recorded == {}

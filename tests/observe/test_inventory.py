@@ -304,3 +304,39 @@ async def test_stopping_leaves_no_reading_behind() -> None:
         await asyncio.sleep(60)
 
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("list:")] == []
+
+
+async def test_an_identity_that_was_made_anew_unseen_is_read_anew_once_another_list_shows_it() -> None:
+    async with World() as world:
+        scene, old = Scene(world), world.identity("one")
+        scene.look(old)
+        await scene.learnt()
+        world.azure.remove_identity(old)
+        new = world.identity("one")
+        identity = IdentityId.parse(new.resource_id)
+
+        scene.inventory.anew(identity, new.principal_id)
+        scene.look(new)
+        await scene.learnt(2)
+
+        state = scene.inventory.known(identity)
+        assert state is not None
+        assert (state.client_id, state.principal_id) == (new.client_id, new.principal_id)
+
+
+async def test_a_list_that_is_older_than_what_was_read_makes_it_look_once() -> None:
+    async with World() as world:
+        scene, one = Scene(world), world.identity("one")
+        identity = IdentityId.parse(one.resource_id)
+        scene.look(one)
+        await scene.learnt()
+
+        for times in range(2, 5):
+            scene.inventory.anew(identity, "the principal of a time before")
+            scene.look(one)
+            await world.pass_time(30)
+            assert len(scene.asked) == 2, times
+
+        state = scene.inventory.known(identity)
+        assert state is not None
+        assert state.principal_id == one.principal_id

@@ -122,8 +122,10 @@ def complaints(stage: Stage, place: Place, grant: Object) -> list[str]:
     found += [
         f"growth: {each['metadata']['name']} is still outside the pool"
         for each in place.objects("federations")
-        if wanted and free and each["spec"]["grantName"] == name and _outside(each, ours)
+        if wanted and free and each["spec"]["grantName"] == name and _outside(each, ours) and _is_served(place, each)
     ]
+    holders = {each.principal_id for each in stage.azure.assignments.values()}
+    found += [f"growth: {each.name} has no role" for each in ours if each.principal_id not in holders]
     found += [
         f"growth: {each.name} of {name} is not proven"
         for each in ours
@@ -144,6 +146,13 @@ def _key(identity: Identity) -> str:
 def _outside(entry: Object, ours: list[Identity]) -> bool:
     identity = entry["spec"]["identityResourceId"].lower()
     return f"/{PREFIX}-" in identity and identity not in {_key(each) for each in ours}
+
+
+def _is_served(place: Place, entry: Object) -> bool:
+    """Where a store's or an account's owner disagrees, a claim waits where it is."""
+    claim = place.object("vaultclaims", entry["spec"]["claimName"], entry["spec"]["namespace"])
+    rows = ((claim or {}).get("status") or {}).get("conditions") or []
+    return any((row["type"], row["status"]) == ("Ready", "True") for row in rows)
 
 
 # What people do --------------------------------------------------------------------------------------------------

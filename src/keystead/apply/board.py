@@ -44,6 +44,11 @@ class Board:
         self.failures[unit] = failure
         return failure
 
+    def forgotten(self, federation_name: str, uid: str) -> None:
+        """The entry is gone; the caches need never have shown it, and then nothing else would tell that it is."""
+        if federation_name in self.recorded and self.recorded[federation_name].uid == uid:
+            del self.recorded[federation_name]
+
     def exchanged(self, federation_name: str, exchange: Exchange) -> None:
         self.exchanges[federation_name] = exchange
 

@@ -140,6 +140,7 @@ class Executor:
                 await cluster.withdraw_annotation(step.namespace, step.name)
             case ForgetFederation():
                 await cluster.forget_federation(step.federation_name, step.federation_uid)
+                self._board.forgotten(step.federation_name, step.federation_uid)
                 audit.forgotten(step)
             case (
                 WriteCredential() | DeleteCredential() | SweepCredential() | Verify() | CreateIdentity() | AssignRole()

@@ -51,6 +51,8 @@ class _Watched:
     earliest: float = float("-inf")
     reading: asyncio.Task[None] | None = None
     corrections: int = 0
+    looked_for: str = ""
+    """The principal that somebody else's list made us look for last."""
     refusals: int = 0
     """In a row."""
     sightings: dict[Credential, int] = field(default_factory=dict)
@@ -146,6 +148,21 @@ class Inventory:
         watched.corrections += 1  # a list that is under way may be from before
         watched.due = float("-inf")
         watched.routine = False
+
+    def anew(self, identity: IdentityId, principal_id: str) -> None:
+        """Another list shows this principal: where it is another one than was read, what was read is of the past.
+
+        That list may itself be the older of the two, so that each principal makes us look once.
+        """
+        watched = self._watched.get(identity)
+        if watched is None or not watched.state.principal_id or not principal_id:
+            return
+        if principal_id in (watched.state.principal_id, watched.looked_for):
+            return
+        watched.looked_for = principal_id
+        watched.state = IdentityState(identity)
+        watched.corrections += 1
+        watched.due = float("-inf")
 
     async def until_read(self, told: Callable[[], None] = lambda: None) -> None:
         """Wait until the lists under way have been taken, with a word after each; what went wrong is in the states."""

@@ -99,7 +99,10 @@ class Observer:
         grows = growing(grant, self._cluster) if grant is not None else None
         vault = vault_id(grant) if grant is not None else None
         made: Look[tuple[FoundIdentity, ...]] = self._groups.view(grows.group, name) if grows is not None else Look(())
-        ours = {each.id for each in made.value if grows is not None and grows.owns(each)}
+        found = [each for each in made.value if grows is not None and grows.owns(each)]
+        ours = {each.id for each in found}
+        for each in found:
+            self._inventory.anew(each.id, each.principal_id)
         identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
@@ -129,9 +132,7 @@ class Observer:
             identities=self._inventory.states(identities, name),
             lanes=self._memory.lanes(),
             in_flight=self._memory.in_flight(),
-            exchanges={
-                each.name: self._memory.exchanges[each.name] for each in mine if each.name in self._memory.exchanges
-            },
+            exchanges=self._exchanges(mine),
             failures=self._failures(name, claims, mine, identities),
             claim_deletions=self._deletions_from(name, namespaces),
             orphan_sightings=self._inventory.sightings(identities),
@@ -139,6 +140,10 @@ class Observer:
             roles=self._roles.view(vault, name) if vault is not None else Look(RoleHolders()),
             limits=self._limits,
         )
+
+    def _exchanges(self, federations: Iterable[Federation]) -> dict[str, Exchange]:
+        known = self._memory.exchanges
+        return {each.name: known[each.name] for each in federations if each.name in known}
 
     def _deletions_from(
         self, grant: str, namespaces: Mapping[str, Namespace]
