@@ -17,6 +17,7 @@ from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.errors import Refused
 from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.reasons import Reason
+from keystead.model.records import Exchange
 from keystead.observe.inventory import Inventory, ListPaces
 from keystead.operator.clock import LoopClock
 from keystead.plan.steps import DeleteCredential, LaneStep, WriteCredential
@@ -193,6 +194,18 @@ async def test_nothing_is_written_while_the_lease_would_not_outlast_it() -> None
 
         assert before == []
         assert scene.writes() == [("PUT", "ks-a")]
+
+
+async def test_what_was_proven_before_proves_nothing_of_a_credential_that_was_written_or_deleted_since() -> None:
+    async with _scene() as scene:
+        _azure_holds(scene, "b")
+        await scene.listed()
+        for name in ("a", "b", "c"):
+            scene.board.exchanged(f"ks-{name}", Exchange("OK", EPOCH))
+        _submit(scene, _write(scene, "a"), _delete(scene, "b"))
+        await scene.ended()
+
+        assert list(scene.board.exchanges) == ["ks-c"]
 
 
 async def test_the_twenty_first_is_told_from_a_write_that_makes_no_sense() -> None:

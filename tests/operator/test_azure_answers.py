@@ -197,6 +197,16 @@ async def test_an_exchange_without_an_answer_proves_nothing() -> None:
         await world.until(lambda: world.ready("shop"), seconds=120)
 
 
+async def test_a_row_of_exchanges_that_takes_too_long_proves_nothing() -> None:
+    async with World() as world:
+        _fault(world, service="entra", method="POST", effect=Effect.DELAY, delay=20.0, times=2)
+        _begin(world, ["shop"], world.identity("one"))
+        await world.until(lambda: len(_exchanges(world)) == 2)
+        await world.until(lambda: world.claim("shop", "Verified")[1] not in ("", "AwaitingPropagation"))
+
+        assert world.claim("shop", "Verified")[:2] == ("False", "AzureUnavailable")
+
+
 async def test_a_namespace_that_went_just_before_the_write_gets_none() -> None:
     async with World() as world:
         world.namespace("shop", labels={"team": "team"})

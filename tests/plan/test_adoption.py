@@ -95,6 +95,7 @@ def test_an_entry_that_makes_no_sense_is_named_and_the_others_count(bad: str) ->
     word = read_word(f"shop,{bad}")
 
     assert word.named == {"shop"}
+    assert not word.everything
     assert repr(bad[:60]) in word.problem
     assert "keystead.dev/adopt" in word.problem
 

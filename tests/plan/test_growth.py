@@ -97,12 +97,12 @@ def test_an_identity_under_way_counts_so_that_nothing_is_made_twice() -> None:
 
 
 def test_nothing_is_made_before_the_group_and_the_whole_pool_are_read() -> None:
-    world = GrowingWorld(a_growing_grant(identities=("one",)))
+    world = GrowingWorld(a_growing_grant())
     world.made = Look(())
     assert _created(world) == []
     assert world.of_grant(ConditionType.POOL_READY).reason is Reason.AWAITING_LIST
 
-    world.made = Look((), NOW)
+    world = GrowingWorld(a_growing_grant(identities=("one",), pool=provisioning(headroom=25)))
     world.identities[identity_id("one")] = replace(world.identities[identity_id("one")], listed_at=None)
     assert _created(world) == []
 
@@ -255,6 +255,18 @@ def test_a_proof_does_not_outlast_its_principal() -> None:
     world.settle(400)
 
     assert is_true(world.ready("shop-000/mine"))
+
+
+def test_a_proof_does_not_outlast_its_principal_where_roles_cannot_be_read() -> None:
+    world = _grown()
+    (old,) = world.ours()
+    world.lose(old.id)
+    world.add(old.id.name, tags=dict(old.tags))
+    world.roles = Look(RoleHolders(), None, Reason.AZURE_FORBIDDEN)
+    world.claims_in(1)
+
+    recorded = [each.federation for each in world.steps(RecordFederation) if isinstance(each, RecordFederation)]
+    assert [each.probe for each in recorded] == [True]
 
 
 def test_a_role_that_was_taken_away_is_given_again_and_proven_again_before_anything_new_is_placed() -> None:

@@ -163,6 +163,14 @@ def test_an_identity_that_was_never_listed_takes_nothing_yet() -> None:
     assert world.ready("a/mine").reason is Reason.AWAITING_LIST
 
 
+def test_nothing_is_placed_before_the_whole_pool_is_in_view() -> None:
+    world = _claimed("a", identities=("one", "two"))
+    del world.identities[identity_id("two")]
+
+    assert world.steps() == []
+    assert world.ready("a/mine").reason is Reason.AWAITING_LIST
+
+
 def test_an_identity_whose_first_list_failed_takes_nothing_yet() -> None:
     world = _claimed("a")
     one = identity_id("one")
