@@ -106,11 +106,7 @@ class Observer:
         identities = sorted({*_pool(grant), *ours, *(each.identity for each in mine)})
         subjects = {each.namespace for each in claims}
         namespaces = self._caches.namespaces()
-        near = _ledger(
-            (each for identity in identities for each in self._caches.federations_on(identity)),
-            (each for place in subjects for each in self._caches.federations_in(place)),
-            (each for each in recorded if each.identity in set(identities) or each.namespace in subjects),
-        )
+        near = self._near(identities, subjects, recorded)
         self._vouch(near, identities)
         return Snapshot(
             now=self._clock.now(),
@@ -173,6 +169,17 @@ class Observer:
             if any(shown.name == name for shown in self._caches.federations_in(each.namespace)):
                 del recorded[name]
         return tuple(recorded.values())
+
+    def _near(
+        self, identities: Iterable[IdentityId], namespaces: Iterable[str], recorded: Iterable[Federation]
+    ) -> tuple[Federation, ...]:
+        """Ledger entries of whatever grant that are on these identities or in these namespaces."""
+        on, within = set(identities), set(namespaces)
+        return _ledger(
+            (each for identity in on for each in self._caches.federations_on(identity)),
+            (each for place in within for each in self._caches.federations_in(place)),
+            (each for each in recorded if each.identity in on or each.namespace in within),
+        )
 
     def _vouch(self, federations: Iterable[Federation], identities: Iterable[IdentityId]) -> None:
         names: dict[IdentityId, list[str]] = {identity: [] for identity in identities}
