@@ -124,37 +124,42 @@ def _claims(operator: str) -> Guard:
     )
 
 
-def _namespaces(exempt: Collection[str]) -> Guard:
+def _labels(which: str) -> str:
+    return f"{which} != null && has({which}.metadata.labels) ? {which}.metadata.labels : {{}}"
+
+
+def _project(which: str) -> str:
+    there = f"has({which}.metadata.annotations) && '{_PROJECT}' in {which}.metadata.annotations"
+    return f"{which} != null && {there} ? {which}.metadata.annotations['{_PROJECT}'] : ''"
+
+
+def _meets(given: str) -> str:
+    """Of one expression of a label selector; what no selector should say is met by nothing."""
+    has, value = f"e.key in {given}", f"{given}[e.key] in e.values"
+    return (
+        f"e.operator == 'In' ? ({has} && has(e.values) && {value}) : "
+        f"e.operator == 'NotIn' ? (!({has}) || !has(e.values) || !({value})) : "
+        f"e.operator == 'Exists' ? {has} : e.operator == 'DoesNotExist' ? !({has}) : false"
+    )
+
+
+def _inside(given: str, place: str) -> str:
+    """Whether labels or a project bring a namespace into the grant that is the parameter."""
     rule = "params.spec.namespaces"
+    selector = f"{rule}.selector"
+    selected = (
+        f"has({selector}) && (!has({selector}.matchLabels) || {selector}.matchLabels.all(k, k in {given} && "
+        f"{given}[k] == {selector}.matchLabels[k])) && (!has({selector}.matchExpressions) || "
+        f"{selector}.matchExpressions.all(e, {_meets(given)}))"
+    )
+    projects = (
+        f"has({rule}.rancherProjects) && {place} != '' && (size({place}) > {_LONGEST_PROJECT} || "
+        f"{rule}.rancherProjects.exists(p, {place} == p || {place}.endsWith(':' + p)))"
+    )
+    return f"({selected}) || ({projects})"
 
-    def labels(which: str) -> str:
-        return f"{which} != null && has({which}.metadata.labels) ? {which}.metadata.labels : {{}}"
 
-    def project(which: str) -> str:
-        there = f"has({which}.metadata.annotations) && '{_PROJECT}' in {which}.metadata.annotations"
-        return f"{which} != null && {there} ? {which}.metadata.annotations['{_PROJECT}'] : ''"
-
-    def meets(given: str) -> str:
-        has, value = f"e.key in {given}", f"{given}[e.key] in e.values"
-        return (
-            f"e.operator == 'In' ? ({has} && has(e.values) && {value}) : "
-            f"e.operator == 'NotIn' ? (!({has}) || !has(e.values) || !({value})) : "
-            f"e.operator == 'Exists' ? {has} : e.operator == 'DoesNotExist' ? !({has}) : false"
-        )
-
-    def inside(given: str, place: str) -> str:
-        selector = f"{rule}.selector"
-        selected = (
-            f"has({selector}) && (!has({selector}.matchLabels) || {selector}.matchLabels.all(k, k in {given} && "
-            f"{given}[k] == {selector}.matchLabels[k])) && (!has({selector}.matchExpressions) || "
-            f"{selector}.matchExpressions.all(e, {meets(given)}))"
-        )
-        projects = (
-            f"has({rule}.rancherProjects) && {place} != '' && (size({place}) > {_LONGEST_PROJECT} || "
-            f"{rule}.rancherProjects.exists(p, {place} == p || {place}.endsWith(':' + p)))"
-        )
-        return f"({selected}) || ({projects})"
-
+def _namespaces(exempt: Collection[str]) -> Guard:
     return Guard(
         NAMESPACES,
         "Whoever labels a namespace, or puts it into a Rancher project, so that a grant allows it, may use that grant.",
@@ -169,12 +174,12 @@ def _namespaces(exempt: Collection[str]) -> Guard:
             ),
         ),
         (
-            ("labels", labels("object")),
-            ("project", project("object")),
-            ("oldLabels", labels("oldObject")),
-            ("oldProject", project("oldObject")),
-            ("inside", inside("variables.labels", "variables.project")),
-            ("before", f"oldObject != null && ({inside('variables.oldLabels', 'variables.oldProject')})"),
+            ("labels", _labels("object")),
+            ("project", _project("object")),
+            ("oldLabels", _labels("oldObject")),
+            ("oldProject", _project("oldObject")),
+            ("inside", _inside("variables.labels", "variables.project")),
+            ("before", f"oldObject != null && ({_inside('variables.oldLabels', 'variables.oldProject')})"),
         ),
         left_out=tuple(exempt),
         parameter="VaultGrant",

@@ -212,7 +212,6 @@ class Operator:
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
         writer = ClusterWriter(self._writes, clock, self._eso)
-        status = self._status
 
         def requeue(name: str) -> None:
             queue.add_after(name, COALESCE)
@@ -244,7 +243,7 @@ class Operator:
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
         azure = Azure(self.inventory, growing.groups, growing.roles)
         self._observer = Observer(caches, azure, memory, clock, cluster, limits_of(settings))
-        publisher = Publisher(status)
+        publisher = Publisher(self._status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
         async def orphans(grant_name: str) -> Told:
@@ -257,8 +256,8 @@ class Operator:
             return max(told, default=Told.ALL)
 
         executor = Executor(writer, self.lanes, self._verifier, growing.grower, board, clock)
-        planned = self.metrics.pools.planned
-        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, planned)
+        learn = self.metrics.pools.planned
+        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, learn)
         return self.controller
 
     async def _drain(self, controller: Controller) -> None:
