@@ -218,7 +218,6 @@ class Operator:
     def _build(self, caches: ClusterCaches, queue: WorkQueue[str], board: Board, cluster: Cluster) -> Controller:
         settings, clock = self.settings, self._clock
         writer = ClusterWriter(self._writes, clock, self._eso)
-        status = self._status
 
         def requeue(name: str, seconds: float = 0.0) -> None:
             queue.add_after(name, seconds + COALESCE)
@@ -250,15 +249,15 @@ class Operator:
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
         azure = Azure(self.inventory, growing.groups, growing.roles)
         self._observer = Observer(caches, azure, memory, clock, cluster, limits_of(settings))
-        publisher = Publisher(status)
+        publisher = Publisher(self._status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)
 
         async def orphans(grant_name: str) -> Told:
             return await self._tell_orphans(caches, publisher, grant_name)
 
         executor = Executor(writer, self.lanes, self._verifier, growing.grower, board, clock)
-        planned = self.metrics.pools.planned
-        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, planned)
+        learn = self.metrics.pools.planned
+        self.controller = Controller(self._observer, executor, publisher, queue, clock, orphans, learn)
         return self.controller
 
     async def _tell_orphans(self, caches: ClusterCaches, publisher: Publisher, grant_name: str) -> Told:
