@@ -303,6 +303,13 @@ def test_what_bears_the_name_of_another_keystead_has_to_be_named(word: str, reac
     assert bool(migrating(word, theirs).steps(RecordFederation)) is reached
 
 
+def test_what_we_left_behind_for_an_earlier_namespace_of_the_name_is_taken_over_like_anything() -> None:
+    ours = made(credential_name(CLUSTER, NamespaceUid("an-earlier-one"), "shop", "keystead", ONE))
+
+    assert migrating("*", ours).steps(RecordFederation)
+    assert not migrating("", ours).steps(RecordFederation)
+
+
 def world_uid() -> NamespaceUid:
     return migrating().namespaces["shop"].uid
 

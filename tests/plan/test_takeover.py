@@ -175,7 +175,7 @@ def test_what_bears_the_name_of_a_keystead_is_pointed_out() -> None:
     row = only(world)
 
     assert row.state is State.POSSIBLE
-    assert "another cluster" in row.reason
+    assert "another Keystead" in row.reason
     assert report(world).entries() == ()
     assert report(world).entries(["shop"]) == ("shop/keystead",)
 

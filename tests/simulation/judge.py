@@ -206,15 +206,11 @@ class Judge:
         }
         for identity in pool:
             if identity is not None:
-                ids = [place.id for place in self.stage.places]
-                held = identity.credentials.values()
-                ours = sum(1 for each in held if any(each.name.startswith(f"ks-{one}-") for one in ids))
-                ours += sum(
-                    1 for each in held if (*oracle.key_of(identity, each.name),) in self.stage.places[0].adopted
-                )
+                places, held = self.stage.places, identity.credentials.values()
+                ours = sum(1 for each in held if any(oracle.kept(place, identity, each) for place in places))
                 foreign = max(len(held) - ours, reserved.get(identity.resource_id.lower(), 0))
                 # A second cluster's credentials are foreign to the first, so less may be left than this.
-                free += max(0, _LIMIT - ours - foreign) if len(ids) == 1 else 0
+                free += max(0, _LIMIT - ours - foreign) if len(places) == 1 else 0
         return free
 
     def _missing_claims(self, place: Place) -> list[str]:

@@ -104,7 +104,9 @@ class Adoptions:
             return None
         identity, credential = held[0]
         obstacle = self._obstacle(held)
-        return Finding(identity, credential, obstacle, naming.is_keysteads(credential.name))
+        cluster, name = self._snapshot.cluster, credential.name
+        another = naming.is_keysteads(name) and not naming.is_ours(name, cluster)
+        return Finding(identity, credential, obstacle, another)
 
     def _obstacle(self, held: Collection[tuple[IdentityId, Credential]]) -> str:
         (identity, credential), *others = held

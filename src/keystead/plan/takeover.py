@@ -171,7 +171,7 @@ class _Survey:
         if finding.covered_by(self._adoptions.word, namespace, account):
             return State.SAID, ""
         if finding.needs_name:
-            return State.POSSIBLE, "it bears a Keystead's name, and may serve another cluster of this issuer"
+            return State.POSSIBLE, "it bears another Keystead's name, and may serve a living cluster of this issuer"
         return State.POSSIBLE, ""
 
     def _unclaimed(self, identity: IdentityId, held: Credential) -> Row:
