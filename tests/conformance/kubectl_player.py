@@ -1,8 +1,10 @@
 """kubectl's commands, and what it printed, made comparable: ages, UIDs, times and widths differ by nature."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,13 +15,33 @@ import yaml
 
 from conformance.cases import HERE
 
-RECORDED = HERE / "recorded" / "kubectl.jsonl"
+_RECORDED = HERE / "recorded"
 _AGE = re.compile(r"(?:(?<=\s)|(?<=^))((\d+[smhd])+|<unknown>)(?=\s|$)")
 _UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d{4}( \w+)?)?")
 _TEMPORARY = re.compile(r"/\S*/(LIVE|MERGED)-\d+|(LIVE|MERGED)-\d+")
 _PATCHED = re.compile(r'(patch: Invalid value: )"(\\.|[^"\\])*"')
 _VERSION = re.compile(r'(resourceVersion\\?": ?\\?"|generation: )\d+')
+
+
+def client() -> str:
+    """The version of the kubectl that is on the PATH."""
+    program = shutil.which("kubectl") or "kubectl"
+    run = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, check=True, text=True)  # noqa: S603 - kubectl
+    return str(json.loads(run.stdout)["clientVersion"]["gitVersion"])
+
+
+def recording(version: str) -> Path:
+    """Where what this version of kubectl prints is recorded."""
+    major, minor, *_ = version.removeprefix("v").split(".")
+    return _RECORDED / f"kubectl-{major}.{minor}.jsonl"
+
+
+def nearest(version: str) -> Path:
+    """The recording of this version, or that of the one that differs least: each words a few things in its own way."""
+    wanted = int(recording(version).stem.rpartition(".")[2])
+    there = _RECORDED.glob("kubectl-1.*.jsonl")
+    return min(there, key=lambda path: (abs(int(path.stem.rpartition(".")[2]) - wanted), path.name))
 
 
 def commands() -> list[dict[str, Any]]:

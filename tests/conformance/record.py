@@ -5,8 +5,6 @@ The recordings are data of the suite. They are made anew when cases change, and 
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,19 +14,13 @@ from conformance import cases, clusters, kubectl_player
 
 
 def record_kubectl(kubeconfig: Path, server: str) -> None:
-    """Run every command and write down what kubectl printed."""
-    program = subprocess.run(  # noqa: S603 - kubectl
-        [shutil.which("kubectl") or "kubectl", "version", "--client", "-o", "json"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    client = json.loads(program.stdout)["clientVersion"]["gitVersion"]
-    lines = [json.dumps({"server": server, "client": f"kubectl {client}"})]
+    """Run every command and write down what the kubectl that is on the PATH printed."""
+    version = kubectl_player.client()
+    lines = [json.dumps({"server": server, "client": f"kubectl {version}"})]
     for line, found in kubectl_player.play(kubeconfig, f"k{os.getpid():x}"):
         lines.append(json.dumps({"run": line, "printed": found}))
         sys.stdout.write(f"kubectl {line}\n")
-    kubectl_player.RECORDED.write_text("\n".join(lines) + "\n")
+    kubectl_player.recording(version).write_text("\n".join(lines) + "\n")
 
 
 def main(kubeconfig: str, *wanted: str) -> None:

@@ -1,5 +1,9 @@
-"""kubectl prints what it prints of a real cluster: a hundred commands, compared with recordings of a real one."""
+"""kubectl prints what it prints of a real cluster: a hundred and fifty commands, compared with recordings of a real one.
 
+Recorded with each version of kubectl that words things otherwise; whichever is on the PATH is compared with its own.
+"""
+
+import functools
 import itertools
 import json
 import os
@@ -17,11 +21,14 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="THERE IS NO KUBECTL ON THIS MACHINE"),
 ]
+_COMMANDS = kubectl_player.commands()
 _words = itertools.count(1)
 
 
+@functools.cache
 def _recorded() -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in kubectl_player.RECORDED.read_text().splitlines()]
+    path = kubectl_player.nearest(kubectl_player.client())
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [each for each in lines if "run" in each]
 
 
@@ -31,7 +38,9 @@ def printed(cluster: Player, kubeconfig: Path) -> list[tuple[str, dict[str, Any]
     return list(kubectl_player.play(kubeconfig, f"k{os.getpid():x}x{next(_words):x}"))
 
 
-@pytest.mark.parametrize("number", range(len(_recorded())), ids=lambda n: f"{n}-{_recorded()[n]['run'][:60]}")
+@pytest.mark.parametrize(
+    "number", range(len(_COMMANDS)), ids=[f"{n}-{each['run'][:60]}" for n, each in enumerate(_COMMANDS)]
+)
 def test_kubectl_prints_what_it_prints_of_a_real_cluster(
     printed: list[tuple[str, dict[str, Any]]], number: int
 ) -> None:
@@ -43,5 +52,13 @@ def test_kubectl_prints_what_it_prints_of_a_real_cluster(
     assert differences(found, recorded["printed"]) == []
 
 
-def test_every_command_is_recorded() -> None:
-    assert [each["run"] for each in kubectl_player.commands()] == [each["run"] for each in _recorded()]
+@pytest.mark.parametrize("version", ["v1.32.4", "v1.37.1"])
+def test_every_command_is_recorded(version: str) -> None:
+    lines = [json.loads(line) for line in kubectl_player.recording(version).read_text().splitlines()]
+
+    assert [each["run"] for each in _COMMANDS] == [each["run"] for each in lines if "run" in each]
+
+
+@pytest.mark.parametrize(("version", "name"), [("v1.20.0", "1.32"), ("v1.34.0", "1.32"), ("v1.36.2", "1.37")])
+def test_another_version_is_compared_with_the_nearest(version: str, name: str) -> None:
+    assert kubectl_player.nearest(version).stem == f"kubectl-{name}"

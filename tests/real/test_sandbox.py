@@ -75,12 +75,30 @@ def test_the_story_comes_true_on_a_control_plane_of_its_own(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
+def _as_people_have_it(cluster: RealCluster, folder: Path) -> Path:
+    """A kubeconfig with a context of several, a plugin, an authority beside it, and another name than the address."""
+    (folder / "ca.pem").write_bytes(cluster.ca_pem)
+    status = {"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": cluster.token}}
+    (folder / "plugin").write_text(f"#!/bin/sh\ncat <<END\n{json.dumps(status)}\nEND\n")
+    (folder / "plugin").chmod(0o700)
+    server = {"server": cluster.url, "certificate-authority": "ca.pem", "tls-server-name": "kubernetes.default.svc"}
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+    config = {
+        "current-context": "another",
+        "clusters": [{"name": "k", "cluster": server}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "mine", "context": {"cluster": "k", "user": "u"}}],
+    }
+    (folder / "config").write_text(json.dumps(config))
+    return folder / "config"
+
+
 def test_a_guest_says_what_it_makes_and_leaves_a_cluster_as_it_found_it(
     own_cluster: RealCluster, tmp_path: Path
 ) -> None:
     before = _names(own_cluster)
 
-    run = _play(tmp_path, "--kube", str(own_cluster.kubeconfig))
+    run = _play(tmp_path, "--kube", str(_as_people_have_it(own_cluster, tmp_path)), "--context", "mine")
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert "58 namespaces from payments-01 to search-12" in run.stdout

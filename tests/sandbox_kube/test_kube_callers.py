@@ -115,7 +115,11 @@ async def test_a_token_can_be_bound_to_a_secret(api: Api) -> None:
     payload = base64.urlsafe_b64decode(bound["status"]["token"].split(".")[1] + "==")
 
     assert msgspec.json.decode(payload)["kubernetes.io"]["secret"] == {"name": "s", "uid": made["metadata"]["uid"]}
-    for reference, code in (({"kind": "Secret", "name": "t"}, 404), ({"kind": "Pod", "name": "p"}, 400)):
+    for reference, code in (
+        ({"kind": "Secret", "name": "t"}, 404),
+        ({"kind": "Pod", "name": "p"}, 404),
+        ({"kind": "ConfigMap"}, 400),
+    ):
         await api.ask("POST", f"{SA}/default/token", {"spec": {"boundObjectRef": reference}}, expect=code)
     wrong = {"kind": "Secret", "name": "s", "uid": "0"}
     await api.ask("POST", f"{SA}/default/token", {"spec": {"boundObjectRef": wrong}}, expect=409)

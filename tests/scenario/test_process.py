@@ -124,3 +124,47 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path: Path, temporary: d
     assert process.returncode in (130, -signal.SIGINT)
     assert [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE] == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (("--kube", "{file}"), 1, "its context names 'x', which is not among its clusters"),
+        (("--kube", "{file}", "--context", "nope"), 1, "it has no context 'nope'; there are mine, broken"),
+        (("--kube", "{file}", "--context", "mine"), 1, "exec: "),
+        (("--kube", "{file}.not"), 2, "is neither embedded, nor real, nor a file"),
+        (("--context", "mine"), 2, "has no contexts to choose from"),
+        (("--kube", "{folder}"), 2, "is neither embedded, nor real, nor a file"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_told_and_nothing_is_left(
+    tmp_path: Path, temporary: dict[str, str], options: tuple[str, ...], code: int, told: str
+) -> None:
+    file = tmp_path / "config"
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./none"}}
+    contexts = {"mine": "k", "broken": "x"}
+    file.write_text(
+        json.dumps(
+            {
+                "current-context": "broken",
+                "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:9"}}],
+                "users": [{"name": "u", "user": user}],
+                "contexts": [{"name": name, "context": {"cluster": k, "user": "u"}} for name, k in contexts.items()],
+            }
+        )
+    )
+    given = [each.format(file=file, folder=tmp_path) for each in options]
+
+    run = subprocess.run(  # noqa: S603 - our own executable
+        [KEYSTEAD, "sandbox", "--once", *given],
+        env={**temporary, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+    assert run.returncode == code, run.stdout + run.stderr
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["config"]

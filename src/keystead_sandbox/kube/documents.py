@@ -24,6 +24,7 @@ _VERSION = {
     "compiler": "none",
     "platform": "sandbox",
 }
+_VERSION_TWO = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _GROUP_PARTS = 2  # apis, group
 
 
@@ -38,6 +39,8 @@ def find(request: Request, kinds: Iterable[Kind], tokens: TokenIssuer) -> Respon
         return answer(tokens.configuration())
     if path == "/openid/v1/jwks":
         return answer(tokens.jwks())
+    if path == "/openapi/v2" and "protobuf" in request.headers.get("accept", ""):
+        return Response(openapi.version_two(), media_type=_VERSION_TWO)
     known = list(kinds)
     if path in ("/api", "/apis") and "APIGroupDiscoveryList" in request.headers.get("accept", ""):
         content = msgspec.json.encode(discovery.aggregated(known, core=path == "/api"))
@@ -50,6 +53,8 @@ def find(request: Request, kinds: Iterable[Kind], tokens: TokenIssuer) -> Respon
 
 def _described(path: str, kinds: list[Kind]) -> dict[str, Any] | None:
     parts = path.strip("/").split("/")
+    if path == "/openapi/v2":
+        return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "keystead-sandbox"}, "paths": {}}
     if path == "/openapi/v3":
         return openapi.index(kinds)
     if path.startswith("/openapi/v3/"):

@@ -262,7 +262,9 @@ def encode(fields: Iterable[Path]) -> dict[str, Any]:
         own.append(here)
     for here in own:
         if here:
-            here["."] = {}
+            below = dict(here)
+            here.clear()
+            here.update({".": {}, **below})
     return tree
 
 

@@ -7,6 +7,8 @@
   for those that block it; orphans lose their reference.
 """
 
+import asyncio
+import contextvars
 import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,6 +49,7 @@ KUBERNETES = "kubernetes"
 """The server's own entry in a namespace's ``spec.finalizers``."""
 
 
+_CONTROLLER = 0.2  # seconds until a controller reacts, where somebody could tell
 _FURNITURE = ((ACCOUNTS, "default"), (CONFIG_MAPS, "kube-root-ca.crt"))
 """What every namespace has, and gets again."""
 
@@ -91,7 +94,7 @@ class Lifecycle:
             self._finish_definition(crd)
         if metadata.get("namespace"):
             if (resource, metadata["name"]) in _FURNITURE:
-                self._refurnish(metadata["namespace"])
+                self._refurnish_soon(metadata["namespace"])
             self._finish_namespace(metadata["namespace"])
 
     # Namespaces --------------------------------------------------------------------------------------------------
@@ -103,6 +106,15 @@ class Lifecycle:
         metadata = {"name": "kube-root-ca.crt", "namespace": name, "annotations": {_DESCRIPTION: _ABOUT_CA}}
         ca = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": self._rest.ca_pem}}
         self._rest.install(CONFIG_MAPS, ca)
+
+    def _refurnish_soon(self, name: str) -> None:
+        """A controller comes a moment later: who deletes, and looks whether it is gone, sees that it is."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nobody looks
+            self._refurnish(name)
+        else:
+            loop.call_later(_CONTROLLER, self._refurnish, name, context=contextvars.Context())
 
     def _refurnish(self, name: str) -> None:
         namespace = self._store.get(NAMESPACES, "", name)

@@ -16,6 +16,16 @@ _HEAD = {
 }
 
 
+def version_two() -> bytes:
+    """``/openapi/v2`` as protobuf: a document that describes nothing, and by which kubectl finds nothing wrong with a List."""
+
+    def text(number: int, value: bytes) -> bytes:
+        return bytes((number << 3 | 2, len(value))) + value
+
+    information = text(1, b"Kubernetes") + text(2, b"keystead-sandbox")
+    return text(1, b"2.0") + text(2, information) + text(8, b"")
+
+
 def index(kinds: Iterable[Kind]) -> dict[str, Any]:
     """``/openapi/v3``: one document for each group and version, named by its content so that clients may keep it."""
     known = list(kinds)

@@ -18,6 +18,7 @@ from keystead_sandbox.kube.kinds import Kind
 
 Object: TypeAlias = dict[str, Any]
 Entry: TypeAlias = dict[str, Any]
+_KUBECTL, _LAST_APPLIED = "kubectl", "kubectl.kubernetes.io/last-applied-configuration"
 _BEFORE = "before-first-apply"
 """Who owned what was there before anybody's fields were tracked."""
 
@@ -41,11 +42,25 @@ def apply(live: Object | None, wanted: Object, kind: Kind, *, manager: str, forc
     if conflicts and not force:
         raise _conflict(conflicts)
     kept = [(entry, fields - changed - difference.removed) for entry, fields in others]
+    if manager == _KUBECTL and _LAST_APPLIED in (result.get("metadata", {}).get("annotations") or {}):
+        # So that who goes back to applying by kubectl's own means finds what was applied in between.
+        result = copy.deepcopy(result)
+        result["metadata"]["annotations"][_LAST_APPLIED] = _as_applied(wanted)
     result.setdefault("metadata", {})
     result["metadata"]["managedFields"] = _sorted(
         [*_renewed(kept, now), *_own(before, mine, _entry(manager, "Apply", kind, now, sub, mine))]
     )
     return events.stored(kind, dict(result))
+
+
+def _as_applied(wanted: Object) -> str:
+    """What was applied, as kubectl's annotation has it."""
+    applied = copy.deepcopy(wanted)
+    annotations = applied.get("metadata", {}).get("annotations") or {}
+    annotations.pop(_LAST_APPLIED, None)
+    if not annotations:
+        applied.get("metadata", {}).pop("annotations", None)
+    return json.dumps(applied, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _pruned(merged: Object, last: Fields, held: Fields, kind: Kind) -> Object:

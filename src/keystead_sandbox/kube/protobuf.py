@@ -25,6 +25,7 @@ _RULE = {
 }
 _SUBJECT = {1: ("kind", "s"), 2: ("apiGroup", "s"), 3: ("name", "s"), 4: ("namespace", "s")}
 _ROLE = {1: ("apiGroup", "s"), 2: ("kind", "s"), 3: ("name", "s")}
+_BOUND = {1: ("kind", "s"), 2: ("apiVersion", "s"), 3: ("name", "s"), 4: ("uid", "s")}
 _SCHEMAS: dict[str, dict[int, tuple[str, Any]]] = {
     "Namespace": {1: ("metadata", _META)},
     "ServiceAccount": {1: ("metadata", _META)},
@@ -36,7 +37,10 @@ _SCHEMAS: dict[str, dict[int, tuple[str, Any]]] = {
         4: ("stringData", "m"),
         5: ("immutable", "b"),
     },
-    "TokenRequest": {1: ("metadata", _META), 2: ("spec", {1: ("audiences", "l"), 4: ("expirationSeconds", "i")})},
+    "TokenRequest": {
+        1: ("metadata", _META),
+        2: ("spec", {1: ("audiences", "l"), 3: ("boundObjectRef", _BOUND), 4: ("expirationSeconds", "i")}),
+    },
     "SelfSubjectReview": {1: ("metadata", _META)},
     "SelfSubjectAccessReview": {
         1: ("metadata", _META),

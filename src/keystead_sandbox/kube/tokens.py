@@ -13,6 +13,7 @@ from keystead_sandbox.kube.kinds import SECRETS
 from keystead_sandbox.kube.store import Store
 
 _DEFAULT_LIFE, _SHORTEST_LIFE, _LONGEST_LIFE = 3600, 600, 2**32
+_NOT_HERE = {"Pod": "pods", "Node": "nodes"}
 _REQUEST = ("authentication.k8s.io", "TokenRequest", "")
 
 
@@ -57,6 +58,8 @@ class TokenIssuer:
             return {}
         kind, name = reference.get("kind"), reference.get("name", "")
         found = store.get(SECRETS, namespace, name) if kind == "Secret" else None
+        if kind in _NOT_HERE:
+            raise not_found("", _NOT_HERE[kind], name)  # none of these ever is
         if kind != "Secret":
             group, _, version = str(reference.get("apiVersion") or "").rpartition("/")
             raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
