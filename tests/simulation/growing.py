@@ -204,7 +204,7 @@ def make_stranger(stage: Stage, place: Place, event: "Event") -> None:
 def writes(asked: "Asked") -> bool:
     """A write of growth: an identity, or a role."""
     grows = MADE.search(asked.path) is not None or ASSIGNED.search(asked.path) is not None
-    return asked.service == "arm" and asked.method in ("PUT", "PATCH", "DELETE") and grows
+    return asked.service != "kube" and asked.method in ("PUT", "PATCH", "DELETE") and grows
 
 
 def broken_by(stage: Stage, place: Place, asked: "Asked") -> tuple[str, str] | None:

@@ -1,17 +1,20 @@
 """A handful of seeds hold all rules, a seed repeats itself exactly, and what should be noticed is noticed."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from keystead_sandbox.resources import AUDIENCE, Credential
+from simulation import growing
 from simulation.judge import Judge
 from simulation.loop import Process, VirtualLoop
 from simulation.run import Outcome, play
 from simulation.shrink import shrink, tell
 from simulation.stage import Member, Setup, Stage
 from simulation.story import DEEDS, Event, Story, write_story
+from simulation.wire import Asked
 
 SETUP = Setup(1, 1, 1, (Member("identity-0", 0),), 15.0, 60.0, 86400.0, (0.0,), 0.0)
 
@@ -181,5 +184,59 @@ def test_a_claim_that_says_what_is_not_so_is_noticed() -> None:
             DEEDS[event.deed](stage, place, event)
         complaint = "cluster a: claim shop/g0: Ready is absent , should be Ready"
         assert Judge(stage).complaints() == [complaint]
+
+    _run(story())
+
+
+def test_pools_grow_in_some_stories_and_in_others_not() -> None:
+    grows = [write_story(seed).setup.grows for seed in range(1, 41)]
+
+    assert 4 < sum(grows) < 20
+
+
+def test_an_identity_is_made_in_a_story_in_which_pools_grow() -> None:
+    seed = next(seed for seed in range(9401, 9500) if _makes_one(seed))
+
+    outcome = play(write_story(seed))
+
+    assert outcome.breaks == ()
+    assert outcome.counts["identities made"] > 0
+
+
+def _makes_one(seed: int) -> bool:
+    """The first grant names no identity of its own, so that one has to be made."""
+    story = write_story(seed)
+    first = next(each for each in story.events if each.deed == "write_grant")
+    return story.setup.grows and not first.given["identities"]
+
+
+def test_an_identity_that_nobody_has_proven_is_told_from_one_that_was() -> None:
+    async def story() -> None:
+        stage = Stage(SETUP)
+        tags = {"keystead-cluster": stage.places[0].id, "keystead-grant": "g0"}
+        made = stage.azure.add_identity("grown-abcdefgh-001", tags=tags)
+        theirs = stage.azure.add_identity("grown-abcdefgh-002", tags={"owner": "somebody"})
+
+        assert growing.unproven(stage, made)
+        assert not growing.unproven(stage, theirs), "not ours to prove"
+        assert not growing.unproven(stage, stage.identities["identity-0"])
+
+    _run(story())
+
+
+def test_growth_over_an_identity_of_somebody_elses_is_noticed() -> None:
+    async def story() -> None:
+        stage = Stage(SETUP)
+        place = stage.places[0]
+        theirs = stage.azure.add_identity("grown-abcdefgh-001", tags={"owner": "somebody"})
+        body = json.dumps({"location": "westeurope", "tags": {"keystead-cluster": place.id}}).encode()
+
+        def asked(method: str, path: str) -> Asked:
+            return Asked(Process("one"), "arm", method, "management.azure.com", path, {}, body, 0.0)
+
+        over, absent = theirs.resource_id, theirs.resource_id.replace("-001", "-002")
+        assert growing.broken_by(stage, place, asked("PUT", over)) is not None
+        assert growing.broken_by(stage, place, asked("PUT", absent)) is None
+        assert growing.broken_by(stage, place, asked("DELETE", absent)) is not None
 
     _run(story())

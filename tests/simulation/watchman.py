@@ -97,6 +97,8 @@ class Watchman:
             if "/leases" in asked.path and asked.method in ("PUT", "POST") and status < 300:
                 self._learn_lease(place, asked)
             return
+        if growing.writes(asked) and status == 201 and growing.MADE.search(asked.path):
+            self.stage.counts["identities made"] += 1
         listed, found = _LIST.search(asked.path), _CREDENTIAL.search(asked.path)
         if listed is not None and status == 200:
             self._listed[place.number, listed[1].lower()] = asked.at
