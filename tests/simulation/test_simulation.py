@@ -134,6 +134,27 @@ def test_a_process_ends_at_the_resumption_that_was_chosen() -> None:
     _run(story())
 
 
+def test_a_ledger_entry_that_came_and_went_between_two_looks_is_not_remembered_for_ever() -> None:
+    """The identity fills up behind the operator's back, and what it sees of its own cluster lags by seconds."""
+    names = [f"n{number}" for number in range(6)]
+    setup = Setup(1, 1, 1, (Member("identity-0", 18), Member("identity-1", 5)), 30.0, 120.0, 200.0, (0.0,), 3.0)
+    grant = {
+        "namespaces": {"names": names},
+        "approval": "Automatic",
+        "vault": {"url": "https://team-kv.vault.azure.net"},
+        "identities": ["identity-0", "identity-1"],
+    }
+    late = [
+        Event(at, "write_foreign", "identity-0", given={"name": f"late-{at:.0f}", "takes": ""}) for at in (20.0, 23.0)
+    ]
+    made = [Event(40.0 + 0.7 * number, "make_namespace", name) for number, name in enumerate(names)]
+    story = Story(setup, (Event(0.0, "write_grant", "g0", given=grant), *late, *made))
+
+    outcome = play(story)
+
+    assert outcome.breaks == (), tell(story, outcome)
+
+
 def test_a_twenty_first_credential_is_noticed() -> None:
     async def story() -> None:
         stage = Stage(SETUP)
