@@ -101,6 +101,8 @@ def test_nothing_is_made_before_the_group_and_the_whole_pool_are_read() -> None:
     world.made = Look(())
     assert _created(world) == []
     assert world.of_grant(ConditionType.POOL_READY).reason is Reason.AWAITING_LIST
+    world.made = Look((), None, Reason.AZURE_UNAVAILABLE)
+    assert _created(world) == []
 
     world = GrowingWorld(a_growing_grant(identities=("one",), pool=provisioning(headroom=25)))
     world.identities[identity_id("one")] = replace(world.identities[identity_id("one")], listed_at=None)
