@@ -123,13 +123,13 @@ def test_a_secret_cannot_be_printed_or_pickled() -> None:
         pickle.dumps(secret)
 
 
-SUITES = ("plan", "operator", "kube", "cli", "report", "observe")
+SUITES = ("plan", "operator", "kube", "cli", "report", "observe", "apply")
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_each_reason_is_come_across_by_a_test(reason: Reason) -> None:
     """What nobody provokes, nobody needs: it is built, or taken out of the catalogue."""
     root = Path(__file__).parents[1]
-    wanted = re.compile(rf"""Reason\.{reason.name}\b|["']{reason}["']""")
+    wanted = re.compile(rf"""Reason\.{reason.name}\b|["'(]{reason}["')]""")
 
     assert any(wanted.search(path.read_text()) for suite in SUITES for path in (root / suite).glob("test_*.py"))

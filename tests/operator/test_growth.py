@@ -297,6 +297,12 @@ _IDENTITY = r"/userassignedidentities/[^/]+$"
             id="may not assign roles",
         ),
         pytest.param(
+            Fault(method="PUT", path=ASSIGNMENTS, status=404, code="ResourceNotFound"),
+            "VaultNotFound",
+            "spec.provisioning: identity",
+            id="no such vault",
+        ),
+        pytest.param(
             Fault(method="PUT", path=ASSIGNMENTS, status=400, code="RoleAssignmentLimitExceeded"),
             "AzureQuota",
             "spec.provisioning: identity",

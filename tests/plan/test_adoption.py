@@ -396,6 +396,7 @@ def test_the_successor_is_recorded_before_the_entry_it_follows_goes() -> None:
     second = world.plan()
 
     assert kinds(second.steps)[:3] == ["BeginRevocation", "ForgetFederation", "WriteCredential"]
+    assert getattr(second.steps[0], "cause", None) is Reason.CREDENTIAL_REPLACED
     verdict = second.grant
     assert verdict is not None
     assert verdict.identities[0].room == 19, "one trust, one slot"

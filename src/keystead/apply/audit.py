@@ -37,6 +37,13 @@ def wrote(verb: str, identity: IdentityId, credential: Credential, grant: str, e
     )
 
 
+def wrote_pool(verb: str, identity: IdentityId, grant: str, error: KeysteadError | None, **more: str) -> None:
+    """An identity of a growing pool, or a role of it, was made, or not."""
+    outcome = "ok" if error is None else str(error.reason)
+    code = error.code if error is not None else ""
+    _log.info("azure write", verb=verb, identity=str(identity), grant=grant, outcome=outcome, code=code, **more)
+
+
 def recorded(step: RecordFederation) -> None:
     """A claim is to be served: for whom, and on whose word."""
     entry = step.federation

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from keystead.apply import audit
 from keystead.apply.board import Board
 from keystead.apply.lanes import WRITE_DEADLINE, Counted
 from keystead.apply.ports import PoolWriter, Requeue, WriteGate
@@ -22,7 +23,6 @@ from keystead.model.reasons import Reason
 from keystead.plan.steps import AssignRole, CreateIdentity, PoolStep
 
 log = structlog.get_logger("keystead.grower")
-audit = structlog.get_logger("keystead.audit")
 _AT_ONCE = 4
 _LONGEST_RETRY, _LONGEST_SLOW_RETRY = 120.0, 1800.0  # seconds
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
@@ -120,15 +120,8 @@ class Grower:
         verb = "create identity" if isinstance(step, CreateIdentity) else "assign role"
         outcome = "ok" if error is None else str(error.reason)
         self._wiring.counted(step.identity, verb, outcome)
-        audit.info(
-            "azure write",
-            verb=verb,
-            identity=str(step.identity),
-            grant=grant,
-            outcome=outcome,
-            code=error.code if error is not None else "",
-            **({"role": step.role, "scope": step.vault.text} if isinstance(step, AssignRole) else {}),
-        )
+        more = {"role": step.role, "scope": step.vault.text} if isinstance(step, AssignRole) else {}
+        audit.wrote_pool(verb, step.identity, grant, error, **more)
 
 
 def _as_told(error: KeysteadError) -> KeysteadError:

@@ -13,12 +13,6 @@ TEXTS: dict[str, tuple[str, bool, str, str]] = {
         "The pool is growing: a new identity is being made and proven, which may take ten minutes.",
         "See PoolReady and CapacityAvailable of the grant for what it waits for.",
     ),
-    "AwaitingRole": (
-        "waiting",
-        True,
-        "The new identity may not read the vault yet; Azure takes up to ten minutes until a role works.",
-        "If it lasts longer, see whether the vault goes by Azure roles, and whether the role reads secrets.",
-    ),
     "ProbeEnded": ("waiting", True, "The operator's own trust on the identity has served its purpose.", ""),
     "PrincipalUnknown": (
         "trouble",

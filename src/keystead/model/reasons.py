@@ -54,7 +54,6 @@ class Reason(StrEnum):
     REVOKING = "Revoking"
     OBSERVE_ONLY = "ObserveOnly"
     POOL_GROWING = "PoolGrowing"
-    AWAITING_ROLE = "AwaitingRole"
     PROBE_ENDED = "ProbeEnded"
     # somebody has to change something
     GRANT_NOT_FOUND = "GrantNotFound"

@@ -5,7 +5,7 @@
 - An approval that an edit of the grant made void (another vault, review required from now on) is the edit's doing.
 """
 
-import contextlib
+from collections.abc import Collection
 
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
@@ -20,24 +20,23 @@ from keystead.plan.snapshot import Snapshot
 _REASONS = {str(reason): reason for reason in Reason}
 
 
-def _pool(grant: Grant | None) -> set[IdentityId]:
-    """The grant's identities, those that make no sense left out."""
-    found = set()
-    for member in grant.identities if grant is not None else ():
-        with contextlib.suppress(ValueError):
-            found.add(IdentityId.parse(member.resource_id))
-    return found
-
-
 class Causes:
-    """Judges the ledger entries of one grant."""
+    """Judges the ledger entries of one grant; *pool* are the identities it has now, unless it is frozen."""
 
-    def __init__(self, snapshot: Snapshot, holdings: Holdings, grant: Grant | None, *, frozen: bool) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        holdings: Holdings,
+        grant: Grant | None,
+        *,
+        frozen: bool,
+        pool: Collection[IdentityId] = (),
+    ) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
         self._grant = grant
         self._frozen = frozen
-        self._pool = _pool(grant)
+        self._pool = pool
         self._approvals = {each.name for each in snapshot.approvals if not each.deleting}
         self._vacating = {
             each.identity

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
 
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
 from keystead.model.records import Claim, ClaimMode, Federation, Grant, Namespace
 from keystead.plan import brakes, policy
@@ -177,7 +178,8 @@ class _Planner:
     def _sort_federations(self, admitted: Mapping[str, Admission]) -> tuple[Held, ...]:
         """Into those that live and those that go; returns what the mass brake holds back."""
         snapshot = self.snapshot
-        causes = Causes(snapshot, self.holdings, self.grant, frozen=self.valid is None)
+        pool = {each.identity for each in self.pool.members} if self.pool is not None else set[IdentityId]()
+        causes = Causes(snapshot, self.holdings, self.grant, frozen=self.valid is None, pool=pool)
         self._end_probes()
         ordered = sorted((each for each in snapshot.federations if not each.probe), key=attrgetter("name"))
         judged = [

@@ -62,5 +62,5 @@ def _proving(name: str, proof: Proof) -> UnderWay:
     stuck = too_long or not meaning.heals
     if meaning.reason is Reason.VAULT_FORBIDDEN and not stuck:
         text = f"waits for its role on the vault to work, which may take ten minutes ({last.code})"
-        return UnderWay(name, Reason.AWAITING_ROLE, text, stuck=False)
+        return UnderWay(name, Reason.POOL_GROWING, text, stuck=False)
     return UnderWay(name, meaning.reason, f"{CATALOGUE[meaning.reason].admin} ({last.code})", stuck)
