@@ -125,7 +125,7 @@ class Informer(Generic[R]):
             began = self.clock.monotonic()
             error = await self._turn()
             wait = self._judge(error, self.clock.monotonic() - began)
-            if error is not None and error.code in _ABSENT and self.locate is not None and await self._moved():
+            if error is not None and error.code in _ABSENT and await self._moved():
                 continue
             if wait > 0:
                 await self.clock.sleep(wait)
@@ -139,6 +139,8 @@ class Informer(Generic[R]):
         except KeysteadError as error:
             if error.code in _EXPIRED and self._paged:
                 self._paged = False  # it took too long in pages
+                await self.read()
+            elif error.code in _ABSENT and await self._moved():
                 await self.read()
             elif error.code in _ABSENT and self.optional:
                 self.synced.set()
