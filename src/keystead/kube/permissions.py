@@ -112,7 +112,7 @@ def _operator(names: tuple[str, ...]) -> tuple[Rule, ...]:
         Rule("events.k8s.io", ("events",), _TELL, "what happened, told at its object, and counted on after a restart"),
         Rule(
             *_GUARDS,
-            READ,
+            ("list", "watch"),
             "whether the guards are there, for condition FourEyesEnforced",
         ),
         Rule("", (), ("get",), "the token issuer's name", paths=(_DISCOVERY,)),
