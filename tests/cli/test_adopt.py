@@ -217,10 +217,10 @@ async def test_the_json_has_all_that_the_table_has() -> None:
 
         assert told["possible"] == ["mill/keystead", "shop/keystead"]
         assert told["otherIssuers"] == 1
-        bill = next(each for each in told["things"] if each["namespace"] == "bill")
+        bill = next(each for each in told["others"] if each["namespace"] == "bill")
         assert bill["state"] == State.IMPOSSIBLE
         assert bill["differences"] == [
-            {"field": "issuer", "is": f"{world.issuer}/", "wanted": world.issuer},
+            {"field": "issuer", "given": f"{world.issuer}/", "wanted": world.issuer},
         ]
 
 

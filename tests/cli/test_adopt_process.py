@@ -90,7 +90,7 @@ def test_nothing_is_written_before_a_yes_and_the_operator_does_what_follows(inst
     installation.until(lambda: installation.ready() == 3)
     again = json.loads(installation.keystead("adopt", "team", "--yes", "-o", "json").stdout)
     assert (again["said"], again["possible"]) == (False, [])
-    assert {each["state"] for each in again["things"] if each["kind"] == "Credential"} == {"Adopted"}
+    assert {each["state"] for each in again["others"] if each["kind"] == "Credential"} == {"Adopted"}
 
 
 @pytest.mark.parametrize(

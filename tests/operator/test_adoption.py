@@ -180,7 +180,7 @@ async def test_with_the_namespace_alive_the_annotation_goes_before_the_adopted_c
         world.start()
         await world.until(lambda: world.ready("shop"))
         world.namespace("shop", labels={"team": "other"})
-        await world.until(lambda: not world.trusted("shop"))
+        await world.until(lambda: world.objects("federations") == [])
 
         withdrawn = world.entries("kube", "PATCH", "/namespaces/shop/serviceaccounts/keystead")[-1]
         assert withdrawn.seq < world.azure_writes()[-1].seq

@@ -177,11 +177,11 @@ def as_json(found: Surveyed, *, said: bool) -> dict[str, Any]:
         "said": said,
         "possible": list(found.entries),
         "otherIssuers": found.report.foreign,
-        "things": [_thing(row) for row in found.report.rows],
+        "others": [_other(row) for row in found.report.rows],
     }
 
 
-def _thing(row: Row) -> dict[str, Any]:
+def _other(row: Row) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "namespace": row.namespace,
@@ -189,10 +189,10 @@ def _thing(row: Row) -> dict[str, Any]:
         "name": row.name,
         "identity": str(row.identity) if row.identity is not None else "",
         "state": row.state.value,
-        "why": row.reason,
+        "reason": row.reason,
         "differences": [_difference(each) for each in row.differences],
     }
 
 
 def _difference(each: Difference) -> dict[str, str]:
-    return {"field": each.field, "is": each.given, "wanted": each.wanted}
+    return {"field": each.field, "given": each.given, "wanted": each.wanted}
