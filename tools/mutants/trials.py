@@ -29,6 +29,7 @@ _NO_PROGRAM = frozenset({"SyntaxError", "IndentationError", "ImportError", "Modu
 _UNBOUND = "UnboundLocalError"
 _LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
 _PASSED, _FAILED = 0, 1
+_STORIES = 10  # at a time
 
 
 class Outcome(enum.StrEnum):
@@ -58,6 +59,18 @@ class _Answer:
     outcome: Outcome | None
     by: str = ""
     how: str = ""
+
+
+def _broken(status: int | None, said: str) -> _Answer:
+    """What a simulation that did not pass has found."""
+    if status is None:
+        return _Answer(Outcome.INVALID, "simulation", f"no end within {_LIMITS['simulation']:g} s")
+    lines = [line for line in said.splitlines() if line.startswith("seed ") and " broke: " in line]
+    if not lines:
+        return _Answer(Outcome.INVALID, "simulation", f"ended with {status}: {(said.strip().splitlines() or [''])[-1]}")
+    seed, _, how = lines[0].partition(" broke: ")
+    broken = any(name in how for name in (*_NO_PROGRAM, _UNBOUND))
+    return _Answer(Outcome.INVALID if broken else Outcome.CAUGHT, seed, how)
 
 
 class Tree:
@@ -106,15 +119,15 @@ class Tree:
         text = "import sys, keystead; sys.exit(not keystead.__file__.startswith(sys.argv[1]))"
         if (self.home / "src/keystead").exists() and self._run([sys.executable, "-c", text, str(self.home)], 60.0)[0]:
             return "the copy of the sources is not what Python imports"
-        answer = self._test(tests, _LIMITS["tests"], quiet=False)
+        answer = self._test(tests, _LIMITS["tests"], compiles=True)
         return f"{answer.by}: {answer.how}" if answer.outcome is not None else ""
 
-    def _test(self, tests: Sequence[str], limit: float, *, quiet: bool = True) -> _Answer:
+    def _test(self, tests: Sequence[str], limit: float, *, compiles: bool = False) -> _Answer:
         finding = self.home / f".first-failure-{next(self._numbers)}.json"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
         command += ["-p", "mutants.first_failure", "--first-failure", str(finding)]
-        status, said = self._run([*command, *tests], limit, compiles=not quiet)
+        status, said = self._run([*command, *tests], limit, compiles=compiles)
         if status == _PASSED:
             return _Answer(None)
         if status is None:
@@ -130,17 +143,24 @@ class Tree:
         return _Answer(Outcome.CAUGHT, found["test"], found["text"])
 
     def _simulate(self, seeds: int) -> _Answer:
-        command = [sys.executable, "-m", "simulation", "--seeds", str(seeds), "--shrink", "0"]
-        limit = _LIMITS["simulation"]
-        status, said = self._run(command, limit)
-        if status == _PASSED:
-            return _Answer(None)
-        if status is None:
-            return _Answer(Outcome.INVALID, "simulation", f"no end within {limit:g} s")
-        broke = [line for line in said.splitlines() if line.startswith("seed ") and " broke: " in line]
-        seed, _, how = (broke or ["simulation broke: nothing that it says"])[0].partition(" broke: ")
-        broken = not broke or any(name in how for name in (*_NO_PROGRAM, _UNBOUND))
-        return _Answer(Outcome.INVALID if broken else Outcome.CAUGHT, seed, how)
+        """A few stories at a time, up to the first that breaks."""
+        for first in range(1, seeds + 1, _STORIES):
+            count = min(_STORIES, seeds + 1 - first)
+            command = [
+                sys.executable,
+                "-m",
+                "simulation",
+                "--first",
+                str(first),
+                "--seeds",
+                str(count),
+                "--shrink",
+                "0",
+            ]
+            status, said = self._run(command, _LIMITS["simulation"])
+            if status != _PASSED:
+                return _broken(status, said)
+        return _Answer(None)
 
     def _run(self, command: Sequence[str], limit: float, *, compiles: bool = False) -> tuple[int | None, str]:
         """Exit status, ``None`` when it did not end in time, and what it said."""
