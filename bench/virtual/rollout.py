@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from keystead.kube.permissions import NAMESPACE
 from keystead.operator.app import Operator, Seams
 from keystead.operator.clock import LoopClock
 from keystead.operator.settings import Settings
@@ -169,7 +170,8 @@ class _Rollout:
             credential=Credential(self.stage, self.place.application),
             instance="operator",
         )
-        operator, stop = Operator(Settings(propagation_wait=point.proof_wait), seams), asyncio.Event()
+        settings = Settings(propagation_wait=point.proof_wait, lease_namespace=NAMESPACE)
+        operator, stop = Operator(settings, seams), asyncio.Event()
         running = process.spawn(operator.run(stop), name="operator")
         while self._standing() < point.namespaces and not running.done():
             if self.stage.now > _LONGEST:
