@@ -71,6 +71,17 @@ def is_served(place: Place) -> bool:
     return any((each["type"], each["status"]) == ("Ready", "True") for each in said)
 
 
+def pattern_of(stage: Stage) -> dict[str, Object]:
+    """What stands for the namespace that is served, by kind."""
+    return {kind: _of_pattern(stage.places[0], kind) for kind in _COPIED}
+
+
+def put_pattern(stage: Stage, pattern: dict[str, Object]) -> None:
+    """The same on another stage of the same size."""
+    for kind, item in pattern.items():
+        stage.places[0].cluster.store.put(_COPIED[kind], item)
+
+
 def fill(stage: Stage, size: Size) -> None:
     """Copy the pattern, and take it away."""
     place, pattern = stage.places[0], stage.identities.pop(_IDENTITY)
@@ -113,7 +124,7 @@ class _Copier:
         self._cluster = Cluster(place.id, place.issuer)
         self._chance = random.Random("settled")  # noqa: S311 - a seed makes it repeat
         self._uids = 0
-        self.pattern = {kind: _of_pattern(place, kind) for kind in _COPIED}
+        self.pattern = pattern_of(stage)
         long_ago = f'"lastTransitionTime":"{_instant(EPOCH - 3 * _DAY)}"'
         self._texts = {
             kind: _SINCE.sub(long_ago, msgspec.json.encode(item).decode()) for kind, item in self.pattern.items()

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import random
 import re
 import time
@@ -11,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-from rollout import Way
-from settled import Size, begin, fill, is_served
+from rollout import Way, silence
+from settled import Size, begin, fill, is_served, pattern_of
 
 from keystead.kube.permissions import NAMESPACE
 from keystead.operator.app import Operator, Seams
@@ -23,7 +21,7 @@ from keystead.operator.settings import Settings
 from keystead_sandbox.journal import Entry
 from keystead_sandbox.latency import Lognormal
 from simulation.loop import Process, VirtualLoop
-from simulation.stage import EPOCH, Credential, Stage, kube_config
+from simulation.stage import EPOCH, Credential, Object, Stage, kube_config
 from simulation.wire import AzureTransport, KubeTransport
 
 HOUR = 3600.0
@@ -74,7 +72,7 @@ class Steady:
 
 def watch(size: Size) -> Steady:
     """Start, wait until all is planned, and watch an hour."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    silence()
     random.seed(1)
     loop = VirtualLoop()
     try:
@@ -83,12 +81,30 @@ def watch(size: Size) -> Steady:
         loop.close()
 
 
-async def _watch(size: Size) -> Steady:
+def make_pattern(size: Size) -> dict[str, Object]:
+    """What the operator makes of one namespace on a stage of this size."""
+
+    async def play() -> dict[str, Object]:
+        return pattern_of(await _patterned(size))
+
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(play())
+    finally:
+        loop.close()
+
+
+async def _patterned(size: Size) -> Stage:
     stage = begin(size)
-    pattern = _Run(stage, "pattern")
+    run = _Run(stage, "pattern")
     await _until(lambda: is_served(stage.places[0]))
     await asyncio.sleep(30.0)
-    await pattern.end()
+    await run.end()
+    return stage
+
+
+async def _watch(size: Size) -> Steady:
+    stage = await _patterned(size)
     fill(stage, size)
     gc.collect()
     gc.freeze()  # the sandbox's world is not the operator's to look through
