@@ -69,6 +69,10 @@ class Process:
             return False
         return True
 
+    def carry_out(self, resumption: Callable[[], None]) -> None:
+        """One of our tasks goes on until its next await."""
+        resumption()
+
 
 _OWNER: contextvars.ContextVar[Process | None] = contextvars.ContextVar("owner", default=None)
 
@@ -85,8 +89,10 @@ class _Handle(asyncio.Handle):
 
     def _run(self) -> None:
         owner = self._context.get(_OWNER)  # type: ignore[attr-defined] # a handle's own, which asyncio keeps to itself
-        if owner is None or owner.admits(self):
+        if owner is None:
             super()._run()
+        elif owner.admits(self):
+            owner.carry_out(super()._run)
 
 
 class _Timer(asyncio.TimerHandle):
@@ -94,8 +100,10 @@ class _Timer(asyncio.TimerHandle):
 
     def _run(self) -> None:
         owner = self._context.get(_OWNER)  # type: ignore[attr-defined] # a handle's own, which asyncio keeps to itself
-        if owner is None or owner.admits(self):
+        if owner is None:
             super()._run()
+        elif owner.admits(self):
+            owner.carry_out(super()._run)
 
 
 class _Jump(selectors.BaseSelector):
