@@ -1,6 +1,7 @@
 """What happens by itself: namespaces begin and end, dependents go with their owners, CRDs add kinds.
 
-- All of it happens within the request that caused it, until nothing more follows; no task runs beside.
+- All of it happens within the request that caused it, until nothing more follows; no task runs beside. Only what every
+  namespace has comes back a moment after somebody deleted it.
 - A namespace goes when it holds nothing, its own finalizers are gone, and nobody but the server stands in
   ``spec.finalizers``.
 - A dependent goes when its last living owner is gone (docs: "Garbage Collection"); in the foreground the owner waits
