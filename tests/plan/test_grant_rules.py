@@ -42,6 +42,7 @@ def _expression(operator: str, *values: str) -> NamespaceRule:
         pytest.param({"namespaces": NamespaceRule(names=("Shop",))}, "spec.namespaces.names[0]", id="upper case"),
         pytest.param({"namespaces": NamespaceRule(names=("shop-*",))}, "spec.namespaces.names[0]", id="a pattern"),
         pytest.param({"namespaces": NamespaceRule(names=("",))}, "spec.namespaces.names[0]", id="an empty name"),
+        pytest.param({"namespaces": NamespaceRule(names=("shop\n",))}, "spec.namespaces.names[0]", id="a line end"),
         pytest.param(
             {"namespaces": NamespaceRule(rancher_projects=("p-a", "shop"))},
             "spec.namespaces.rancherProjects[1]",

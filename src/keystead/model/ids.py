@@ -17,19 +17,19 @@ ClusterId = NewType("ClusterId", str)
 _IDENTITY_ID = re.compile(
     r"^/subscriptions/(?P<subscription>[0-9a-f-]{36})"
     r"/resourcegroups/(?P<group>[^/]{1,90})"
-    r"/providers/microsoft\.managedidentity/userassignedidentities/(?P<name>[a-z0-9][a-z0-9_-]{2,127})$"
+    r"/providers/microsoft\.managedidentity/userassignedidentities/(?P<name>[a-z0-9][a-z0-9_-]{2,127})\Z"
 )
 
-_GROUP_ID = re.compile(r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[\w().-]{0,89}[\w()-]$")
+_GROUP_ID = re.compile(r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[\w().-]{0,89}[\w()-]\Z")
 _VAULT_ID = re.compile(
-    r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[^/]{1,90}/providers/microsoft\.keyvault/vaults/[a-z][a-z0-9-]{1,22}[a-z0-9]$"
+    r"^/subscriptions/[0-9a-f-]{36}/resourcegroups/[^/]{1,90}/providers/microsoft\.keyvault/vaults/[a-z][a-z0-9-]{1,22}[a-z0-9]\Z"
 )
 
 VAULT_SUFFIXES = ("vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net")
 _VAULT_URL = re.compile(
     r"^https://(?P<name>[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9])\.(?P<suffix>"
     + "|".join(re.escape(suffix) for suffix in VAULT_SUFFIXES)
-    + r")/?$"
+    + r")/?\Z"
 )
 
 

@@ -17,8 +17,8 @@ from keystead.model.errors import Refused
 from keystead.model.reasons import Reason
 from keystead.model.secret import Secret
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
-_ACCOUNT = re.compile(r"^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*$")
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_ACCOUNT = re.compile(r"^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*\Z")
 _TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 T = TypeVar("T")

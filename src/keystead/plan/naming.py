@@ -17,8 +17,8 @@ from keystead.model.records import Cluster
 PREFIX = "ks-"
 _HASH_LENGTH = 26
 _LENGTH = 120
-_DIGEST = re.compile(rf"^[a-z2-7]{{{_HASH_LENGTH}}}$")  # lower-case base32
-_KEYSTEADS = re.compile(rf"^{PREFIX}[0-9a-f]{{8}}-.+-[a-z2-7]{{{_HASH_LENGTH}}}$")
+_DIGEST = re.compile(rf"^[a-z2-7]{{{_HASH_LENGTH}}}\Z")  # lower-case base32
+_KEYSTEADS = re.compile(rf"^{PREFIX}[0-9a-f]{{8}}-.+-[a-z2-7]{{{_HASH_LENGTH}}}\Z")
 
 
 def credential_name(

@@ -22,7 +22,7 @@ MOST_IDENTITIES = 200
 _LONGEST_PREFIX = 100
 _HASH_LENGTH = 8
 _PREFIX = re.compile(rf"^[a-zA-Z0-9][a-zA-Z0-9_-]{{0,{_LONGEST_PREFIX - 1}}}\Z")
-_LOCATION = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{1,60}$")
+_LOCATION = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{1,60}\Z")
 _ROLE = re.compile(
     r"^(?:(?:/subscriptions/[0-9a-f-]{36})?/providers/microsoft\.authorization/roledefinitions/)?"
     r"(?P<role>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
