@@ -463,6 +463,35 @@ def test_a_credential_under_another_name_is_followed_if_the_word_holds_and_told_
     assert harm == []
 
 
+def test_the_entry_of_a_credential_that_goes_by_another_name_leaves_the_annotation_alone_until_it_is_gone() -> None:
+    world = adopted()
+    world.list_identity(ONE, made("terraform-shop-v2"))
+    world.do(world.steps(RecordFederation)[0])
+    world.do(world.steps(BeginRevocation)[0])
+
+    assert world.steps(WithdrawAnnotation) == []
+    assert world.steps(ForgetFederation)
+
+
+def test_a_credential_that_goes_by_another_name_takes_one_slot() -> None:
+    world = adopted(identities=a_grant().identities)
+    world.edit(adopt="", generation=1)
+    world.list_identity(ONE, made("terraform-shop-v2"))
+
+    verdict = world.plan().grant
+    assert verdict is not None
+    assert [(row.used, row.foreign, row.room) for row in verdict.identities] == [(0, 1, 19)]
+
+
+def test_a_credential_that_goes_by_another_name_on_a_full_identity_is_told_and_not_given_up() -> None:
+    world = adopted(identities=a_grant().identities)
+    world.edit(adopt="", generation=1)
+    world.list_identity(ONE, made("terraform-shop-v2"), *(foreign(f"ci-{each}", f"repo:{each}") for each in range(19)))
+
+    assert world.steps() == []
+    assert world.ready("shop/mine").reason is Reason.TUPLE_TAKEN
+
+
 def test_a_name_in_other_letters_is_the_same_name() -> None:
     world = adopted()
     world.list_identity(ONE, made("TERRAFORM-Shop"))
