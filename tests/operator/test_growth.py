@@ -393,6 +393,19 @@ async def test_roles_that_may_be_assigned_and_not_read_are_assigned() -> None:
         assert len(world.entries("arm", "GET", "/roleassignments")) <= 10
 
 
+async def test_a_grant_that_retains_leaves_no_probe_behind() -> None:
+    async with World() as world:
+        _growing(world, revocation="Retain")
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+
+        await world.until(lambda: world.ready("shop"))
+        await world.settled()
+
+        (made,) = _made(world)
+        assert world.credentials() == {"system:serviceaccount:shop:keystead": made.name}
+
+
 async def test_a_grant_that_goes_while_its_identity_is_proven_leaves_no_trust_behind() -> None:
     async with World() as world:
         _growing(world)

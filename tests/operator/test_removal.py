@@ -221,3 +221,40 @@ def _row(world: World) -> dict[str, Any]:
 def _annotate(world: World, name: str, annotations: dict[str, str]) -> None:
     metadata = {"name": name, "annotations": annotations}
     world.put({"apiVersion": "keystead.dev/v1alpha1", "kind": "Federation", "metadata": metadata}, manager="abandon")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_a_grant_retains_stays_when_the_grant_itself_goes(restarted: bool) -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), revocation="Retain")
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        await world.until(lambda: world.objects("federations")[0]["status"].get("retained"))
+        if restarted:
+            await world.stop()
+
+        world.delete("vaultgrants", "team")
+        if restarted:
+            world.start()
+        await world.until(lambda: world.objects("federations") == [])
+        await world.pass_time(120)
+
+        assert world.trusted("shop")
+
+
+async def test_a_grant_that_retains_no_more_before_it_goes_leaves_nothing() -> None:
+    async with World() as world:
+        identity = world.identity("one")
+        world.grant("team", identity, revocation="Retain")
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        await world.until(lambda: world.objects("federations")[0]["status"].get("retained"))
+
+        world.grant("team", identity, revocation="Revoke")
+        await world.until(lambda: not world.objects("federations")[0]["status"].get("retained"))
+        world.delete("vaultgrants", "team")
+        await world.until(lambda: world.objects("federations") == [])
+
+        assert not world.trusted("shop")

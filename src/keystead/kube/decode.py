@@ -233,6 +233,7 @@ def federation(item: Given) -> records.Federation:
         last_exchange=records.Exchange(last.code, last.at, last.detail) if last is not None else None,
         abandoned=(meta.annotations or {}).get(wire.ABANDON_ANNOTATION, ""),
         abandoned_by=(meta.annotations or {}).get(wire.ABANDONED_BY_ANNOTATION, ""),
+        retained=status.retained,
     )
 
 

@@ -332,6 +332,10 @@ class FederationStatus(_Part):
     conditions: Annotated[list[ConditionStatus], Meta(description="Federated, Verified, Revoking.")] = []
     verified_at: Annotated[Instant | None, Meta(description="When the exchange was last proven.")] = None
     last_exchange: Annotated[ExchangeStatus | None, Meta(description="The last try.")] = None
+    retained: Annotated[
+        bool,
+        Meta(description="The grant says Retain: the credential stays in Azure at the end, the grant's own included."),
+    ] = False
 
 
 class ObjectMeta(Struct, rename="camel", kw_only=True):

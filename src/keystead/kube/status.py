@@ -44,6 +44,8 @@ class StatusWriter:
             body["lastExchange"] = {"code": status.last_exchange_code, "at": precise(status.last_exchange_at)}
             if status.last_exchange_detail:
                 body["lastExchange"]["detail"] = status.last_exchange_detail
+        if status.retained:
+            body["retained"] = True
         await self._apply(FEDERATION, federation.name, federation.uid, body)
 
     async def grant_status(self, grant: Grant, status: GrantStatus) -> None:

@@ -213,6 +213,8 @@ class Federation:
     abandoned: str = ""
     """Why its credential may stay in Azure although the entry has to go; counts only with a name."""
     abandoned_by: str = ""
+    retained: bool = False
+    """Its grant said Retain when last seen, which is what counts once the grant is gone."""
 
     @property
     def claim_key(self) -> str:

@@ -59,13 +59,23 @@ def namespace_cause(federation: Federation, namespace: Namespace | None) -> Caus
     return Cause(Reason.NAMESPACE_DELETED) if namespace.terminating else None
 
 
+def retains(grant: Grant | None, federation: Federation) -> bool:
+    """Whether the credential stays in Azure: by the grant, or by what it said last where it is gone.
+
+    A probe never does: it is the operator's own trust, which has served its purpose.
+    """
+    if federation.probe:
+        return False
+    return federation.retained if grant is None else grant.revocation is Revocation.RETAIN
+
+
 class Removals:
     """Plans the end of ledger entries of one grant."""
 
     def __init__(self, snapshot: Snapshot, holdings: Holdings, grant: Grant | None) -> None:
         self._snapshot = snapshot
         self._holdings = holdings
-        self._retain = grant is not None and grant.revocation is Revocation.RETAIN
+        self._grant = grant
 
     def remove(self, federation: Federation, cause: Cause, successors: Collection[str] = ()) -> Removal:
         """The rest of the way from trust to nothing; *successors* are client ids that serve the account from now on."""
@@ -142,7 +152,7 @@ class Removals:
             return LeftBehind(*place, "recorded by another cluster's operator, which may live")
         if federation.abandoned and federation.abandoned_by:
             return LeftBehind(*place, federation.abandoned, federation.abandoned_by)
-        if self._retain:
+        if retains(self._grant, federation):
             return LeftBehind(*place, "spec.revocation: Retain")
         return None
 

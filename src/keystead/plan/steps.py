@@ -292,6 +292,7 @@ class FederationVerdict(NamedTuple):
     last_exchange_code: str = ""
     last_exchange_at: datetime.datetime | None = None
     last_exchange_detail: str = ""
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from keystead.plan import codes, verification
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Progress
 from keystead.plan.holdings import Holding, Holdings
-from keystead.plan.removal import Removal
+from keystead.plan.removal import Removal, retains
 from keystead.plan.snapshot import Snapshot
 from keystead.plan.steps import (
     ClaimVerdict,
@@ -212,6 +212,7 @@ class LedgerVerdicts:
             last.code if last is not None else "",
             last.at if last is not None else None,
             last.detail if last is not None else "",
+            retains(self._snapshot.grant, federation),
         )
 
     def _rest(self, federation: Federation, removal: Removal) -> str:

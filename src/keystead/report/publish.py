@@ -136,12 +136,14 @@ class Publisher:
             verdict.last_exchange_code,
             verdict.last_exchange_at,
             verdict.last_exchange_detail,
+            verdict.retained,
         )
         last = federation.last_exchange
         unchanged = (
             _same(federation.conditions, conditions)
             and federation.verified_at == verdict.verified_at
             and (last.code if last is not None else "") == verdict.last_exchange_code
+            and federation.retained == verdict.retained
         )
         if not self._news(federation.uid, status, unchanged=unchanged, now=now):
             return self._settle(federation.uid, federation, verdict, unchanged=unchanged)

@@ -30,6 +30,7 @@ class FederationStatus:
     last_exchange_code: str = ""
     last_exchange_at: datetime.datetime | None = None
     last_exchange_detail: str = ""
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
