@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from keystead.model.credentials import IdentityState
@@ -134,6 +134,7 @@ def test_a_status_that_was_written_makes_nothing_forgotten() -> None:
     assert all(one is other for one, other in zip(before.claims, after.claims, strict=True))
 
 
+@example(3923)  # an identity leaves a full pool, and then there is room
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32))
 def test_in_every_life_of_a_world_the_recollection_changes_no_plan(seed: int) -> None:
