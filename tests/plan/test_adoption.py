@@ -423,6 +423,23 @@ def test_an_adopted_credential_that_says_otherwise_is_followed_by_one_of_ours_el
     assert is_true(world.ready("shop/mine"))
 
 
+@pytest.mark.parametrize("whose", ["ours", "adopted"])
+def test_what_can_never_be_written_keeps_nobody_else_waiting(whose: str) -> None:
+    """Only what can start soon is placed; a name that is somebody else's by now is no turn to wait for."""
+    world = adopted(identities=a_grant().identities)
+    if whose == "ours":
+        world.list_identity(ONE)
+        world.settle()
+    (held,) = world.credentials()
+    world.limits = replace(world.limits, horizon=SECOND)
+    world.list_identity(ONE, replace(held, subject="repo:acme/app:ref"))
+    world.namespace("mill")
+    world.claim("mill")
+
+    written = {step.namespace for step in world.steps(WriteCredential) if isinstance(step, WriteCredential)}
+    assert written == ({"mill"} if whose == "ours" else {"shop"}), "the other's turn comes after the first's"
+
+
 def test_a_lost_credential_without_room_for_another_says_so() -> None:
     world = adopted(identities=a_grant().identities)
     changed = made(subject="repo:acme/app:ref")

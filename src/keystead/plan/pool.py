@@ -167,7 +167,7 @@ def _turns(
             1
             for each in ledger[member.identity]
             # What is under way has had its turn: the lane's own wait accounts for it.
-            if each.place not in snapshot.in_flight and each.deleting == (holdings.of(each) is Holding.PRESENT)
+            if each.place not in snapshot.in_flight and _owes(each, holdings)
         )
         if owed:
             queued[member.identity] = max(queued.get(member.identity, 0), owed)
@@ -205,6 +205,14 @@ def _with(state: IdentityState, refused: Failure | None) -> IdentityState:
     if refused is None or state.problem is not None:
         return state
     return dataclasses.replace(state, problem=refused.reason, problem_detail=refused.message)
+
+
+def _owes(federation: Federation, holdings: Holdings) -> bool:
+    """A write or a delete is still to come. Not where something else goes by the name: that is nobody's turn, ever."""
+    held = holdings.of(federation)
+    if federation.deleting:
+        return held is Holding.PRESENT
+    return held in (Holding.ABSENT, Holding.UNKNOWN) and not holdings.is_void(federation)
 
 
 def usable(state: IdentityState) -> bool:

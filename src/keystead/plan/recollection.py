@@ -125,16 +125,13 @@ class Sights:
             self._words[word.namespace, word.namespace_uid].append(word)
 
     def of(self, key: str, claim: Claim) -> Seen | None:
-        """``None`` for a claim that shares its namespace with others, or has no ledger entry, or several.
-
-        Nor is one at rest that an identity outside the pool serves: it moves as soon as there is room elsewhere.
-        """
+        """``None`` for a claim that is not alone in its namespace, or has not one ledger entry, on the pool."""
         snapshot, name = self._snapshot, claim.namespace
         federation, namespace = self._entries.get(key), snapshot.namespaces.get(name)
         if federation is None or namespace is None or self._crowd[name] > 1 or name in snapshot.other_claims:
             return None
         if federation.identity not in self._pool:
-            return None
+            return None  # it waits for a place in the pool, and what others leave free bears on it
         account = (name, federation.service_account_name)
         return Seen(
             claim,
