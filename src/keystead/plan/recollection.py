@@ -1,7 +1,7 @@
 """Pure: what the last plan of a grant said of claims at rest, so that the next need not find it out again.
 
-- At rest is a claim for which nothing is planned, alone in its namespace, served by one ledger entry whose credential
-  Azure shows, and whose proof is not due.
+- At rest is a claim for which nothing is planned, alone in its namespace, served by one ledger entry on an identity of
+  the pool whose credential Azure shows, and whose proof is not due.
 - It is recalled only while everything that its judgement was made of is as it was: the grant's own word, the claim, its
   namespace, the reviewers' words, the ledger entry, identity, exchange, account and store. Nothing else bears on it.
 - A plan made with recollection and one made without are equal; a property test plays random worlds to hold us to it.
@@ -57,8 +57,6 @@ class Seen(NamedTuple):
     store: Store | None
     sharing: tuple[str, ...]
     failure: Failure | None
-    member: bool
-    """Its identity is in the pool, which may have grown."""
 
 
 class Rest(NamedTuple):
@@ -127,10 +125,16 @@ class Sights:
             self._words[word.namespace, word.namespace_uid].append(word)
 
     def of(self, key: str, claim: Claim) -> Seen | None:
-        """``None`` for a claim that shares its namespace with others, or has no ledger entry, or several."""
+        """``None`` for a claim that cannot be at rest by itself.
+
+        It shares its namespace with others, has no ledger entry, or several, or one on an identity that left the pool: as
+        soon as there is room, it moves.
+        """
         snapshot, name = self._snapshot, claim.namespace
         federation, namespace = self._entries.get(key), snapshot.namespaces.get(name)
-        if federation is None or namespace is None or self._crowd[name] > 1 or name in snapshot.other_claims:
+        if federation is None or namespace is None or federation.identity not in self._pool:
+            return None
+        if self._crowd[name] > 1 or name in snapshot.other_claims:
             return None
         account = (name, federation.service_account_name)
         return Seen(
@@ -144,7 +148,6 @@ class Sights:
             snapshot.stores.get((name, claim.secret_store_name or self._store)),
             snapshot.sharing.get(account, ()),
             snapshot.failures.get(key),
-            federation.identity in self._pool,
         )
 
 
