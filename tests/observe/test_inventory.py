@@ -150,7 +150,7 @@ async def test_lists_keep_the_tenants_pace_over_all_subscriptions() -> None:
             world.azure.assign_role(world.application.object_id, "Managed Identity Contributor", group.id)
         scene = Scene(world)
         pool = [
-            world.azure.add_identity(f"id-{number}", subscription_id=list(world.azure.subscriptions)[number % 6])
+            world.azure.add_identity(f"id-{number}", subscription_id=list(world.azure.subscriptions)[number // 3])
             for number in range(18)
         ]
 

@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from keystead.model.credentials import IdentityState
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
-from keystead.model.records import ApprovalMode, Exchange, Grant, Revocation, Template
+from keystead.model.records import ApprovalMode, Exchange, Grant, PoolMember, Revocation, Template
 from keystead.plan.planner import make_plan
 from keystead.plan.recollection import Recollection
 from keystead.plan.snapshot import Lane
 from keystead.plan.steps import Step, WriteCredential
 from plan.test_plan_properties import EVENTS, NAMES, _happen, _world
-from plan.worlds import SECOND, World, a_grant
+from plan.worlds import SECOND, World, a_grant, foreign
 
 DAY = datetime.timedelta(days=1)
 
@@ -109,6 +110,26 @@ def test_whatever_changes_is_seen(change: Callable[[World], object], approval: A
     change(world)
 
     assert make_plan(world.snapshot(), recollection) == make_plan(world.snapshot())
+
+
+def test_a_claim_on_an_identity_that_left_the_pool_moves_as_soon_as_there_is_room() -> None:
+    world, recollection = _at_rest()
+    left, kept = (IdentityId.parse(each.resource_id) for each in (a_grant(identities=("one", "two"))).identities)
+    full = tuple(foreign(f"ci-{each}", f"repo:{each}") for each in range(20 - _ours(world, kept)))
+    state = world.identities[kept]
+    world.identities[kept] = replace(state, credentials=(*state.credentials, *full))
+    world.edit(identities=(PoolMember(kept.text),))
+    assert _ours(world, left)
+    assert make_plan(world.snapshot(), recollection).steps == ()
+
+    world.identities[kept] = state
+
+    assert make_plan(world.snapshot(), recollection) == make_plan(world.snapshot())
+    assert make_plan(world.snapshot(), recollection).steps
+
+
+def _ours(world: World, identity: IdentityId) -> int:
+    return sum(each.identity == identity for each in world.federations.values())
 
 
 def test_what_did_not_change_is_not_judged_again() -> None:

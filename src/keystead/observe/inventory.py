@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import bisect
 import dataclasses
 import datetime
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ from keystead.plan.sweep import SIGHTINGS
 
 log = structlog.get_logger("keystead.inventory")
 _TOGETHER = 0.1  # of the drift interval
+_GRAIN = 1e-6  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Inventory:
         self._watched: dict[IdentityId, _Watched] = {}
         self._subscriptions: dict[str, float] = {}
         self._held_until = float("-inf")
-        self._tenant = float("-inf")
+        self._turns: list[float] = []
+        """The tenant's, in order: when the lists to come will start."""
         self.reachable: bool | None = None
         """Whether Azure answered last time; ``None`` before it was asked."""
 
@@ -203,17 +206,23 @@ class Inventory:
 
     async def _pace(self, identity: IdentityId, watched: _Watched) -> None:
         now = self._clock.monotonic()
-        start = max(
-            now,
-            watched.earliest,
-            self._held_until,
-            self._subscriptions.get(identity.subscription, now),
-            self._tenant,
-        )
+        free = max(now, watched.earliest, self._held_until, self._subscriptions.get(identity.subscription, now))
+        start = self._take_turn(free, now)
         watched.earliest = start + self._paces.identity
         self._subscriptions[identity.subscription] = start + self._paces.subscription
-        self._tenant = start + self._paces.tenant
         await self._clock.sleep(start - now)
+
+    def _take_turn(self, free: float, now: float) -> float:
+        """The tenant's first turn from *free* on, before those already given where there is time between them."""
+        pace = self._paces.tenant
+        self._turns = [each for each in self._turns if each > now - pace]
+        for each in self._turns:
+            if each - free >= pace - _GRAIN:
+                break
+            if free - each < pace:
+                free = each + pace
+        bisect.insort(self._turns, free)
+        return free
 
     def _hold(self, identity: IdentityId, until: float, waits: Waits) -> None:
         """Azure spoke of the whole subscription, or of the tenant."""

@@ -128,7 +128,9 @@ class Sights:
         """``None`` for a claim that is not alone in its namespace, or has not one ledger entry, on the pool."""
         snapshot, name = self._snapshot, claim.namespace
         federation, namespace = self._entries.get(key), snapshot.namespaces.get(name)
-        if federation is None or namespace is None or self._crowd[name] > 1 or name in snapshot.other_claims:
+        if federation is None or namespace is None or federation.identity not in self._pool:
+            return None
+        if self._crowd[name] > 1 or name in snapshot.other_claims:
             return None
         if federation.identity not in self._pool:
             return None  # it waits for a place in the pool, and what others leave free bears on it
