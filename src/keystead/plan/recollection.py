@@ -129,11 +129,9 @@ class Sights:
         snapshot, name = self._snapshot, claim.namespace
         federation, namespace = self._entries.get(key), snapshot.namespaces.get(name)
         if federation is None or namespace is None or federation.identity not in self._pool:
-            return None
+            return None  # outside the pool it waits for a place, and what others leave free bears on it
         if self._crowd[name] > 1 or name in snapshot.other_claims:
             return None
-        if federation.identity not in self._pool:
-            return None  # it waits for a place in the pool, and what others leave free bears on it
         account = (name, federation.service_account_name)
         return Seen(
             claim,
