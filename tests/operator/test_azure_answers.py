@@ -9,7 +9,7 @@ from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.journal import Entry
 from world import World
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
 
 

@@ -37,6 +37,7 @@ async def test_metrics_count_what_stands() -> None:
         assert b"keystead_azure_writes_total" in operator.metrics.text()
 
 
+@pytest.mark.virtual
 async def test_metrics_show_the_pool_its_forecast_and_how_long_a_namespace_waited() -> None:
     async with World() as world:
         identity = world.identity("one")
@@ -95,6 +96,7 @@ async def test_metrics_show_what_is_missing_and_why_a_grant_is_not_ready() -> No
         assert _figure(operator, "keystead_pool_slots_free", grant="team") is None
 
 
+@pytest.mark.virtual
 async def test_a_revocation_is_told_and_counted_while_it_lasts() -> None:
     async with World() as world:
         operator = await _served(world)
