@@ -18,7 +18,8 @@ _TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_PATIENCE = 30.0  # seconds for what a cluster's controllers do in their own time
+_TIMEOUT = 30.0  # seconds for one answer
+_PATIENCE = 120.0  # seconds for what controllers do in their own time; they learn of a new kind in half a minute
 _AGENT = "conformance/1"
 Answer = dict[str, Any]
 _counter = itertools.count(1)
@@ -31,7 +32,7 @@ class Player:
         self.is_real = is_real
         self.address = address
         self._tokens = tokens
-        self._http = httpx2.Client(base_url=address, verify=verify, timeout=_PATIENCE)
+        self._http = httpx2.Client(base_url=address, verify=verify, timeout=_TIMEOUT)
 
     def close(self) -> None:
         self._http.close()

@@ -341,6 +341,7 @@ class Meddling(Trap):
         await super().__call__(app, scope, receive, send)
 
 
+@pytest.mark.virtual
 async def test_a_store_that_somebody_makes_between_our_look_and_our_apply_stays_theirs() -> None:
     azure = {
         "authType": "WorkloadIdentity",
@@ -418,6 +419,7 @@ class WithoutLedger(Trap):
         await super().__call__(app, scope, receive, send)
 
 
+@pytest.mark.virtual
 async def test_without_a_ledger_entry_nothing_is_written_to_azure() -> None:
     async with World() as world:
         trap = WithoutLedger()
