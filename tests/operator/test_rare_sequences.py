@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+import acting
 from keystead.kube.writer import ClusterWriter
 from keystead.model.errors import Retryable
 from keystead.model.ids import NamespaceUid
@@ -432,3 +433,23 @@ async def test_without_a_ledger_entry_nothing_is_written_to_azure() -> None:
         await world.until(lambda: world.ready("shop"), seconds=300)
 
         assert before == []
+
+
+@pytest.mark.virtual
+async def test_an_approval_that_is_told_again_ends_nothing() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), approval="Required")
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.claim("shop", "Approved")[1] == "AwaitingReview")
+        world.approve("shop")
+        await world.until(lambda: world.ready("shop"))
+
+        word = world.objects("vaultapprovals")[0]
+        given = {key: word[key] for key in ("apiVersion", "kind")}
+        metadata = {"name": word["metadata"]["name"], "annotations": {"seen": "by somebody"}}
+        acting.install(world.cluster, [{**given, "metadata": metadata}])
+        world.namespace("mill", labels={"team": "team"})
+        await world.until(lambda: world.claim("mill", "Approved")[1] == "AwaitingReview", seconds=30)
+
+        assert world.ready("shop")

@@ -203,6 +203,7 @@ def approval(item: Given) -> records.Approval:
         message=spec.message,
         deleting=meta.deletion_timestamp is not None,
         created_at=meta.creation_timestamp,
+        uid=meta.uid,
     )
 
 

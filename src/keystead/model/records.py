@@ -173,6 +173,7 @@ class Approval:
     message: str = ""
     deleting: bool = False
     created_at: datetime.datetime | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@
 - An approval that an edit of the grant made void (another vault, review required from now on) is the edit's doing.
 """
 
+import datetime
+import functools
+from collections import defaultdict
 from collections.abc import Collection
 
 from keystead.model.conditions import ConditionType, find
@@ -18,6 +21,7 @@ from keystead.plan.removal import Cause, namespace_cause
 from keystead.plan.snapshot import Snapshot
 
 _REASONS = {str(reason): reason for reason in Reason}
+_JUST_NOW = datetime.datetime.max.replace(tzinfo=datetime.UTC)  # recorded, and not read back yet
 
 
 class Causes:
@@ -99,4 +103,26 @@ class Causes:
             return False  # it has its slot, under another name
         if federation.place in self._snapshot.in_flight or federation.identity in self._vacating:
             return False
-        return state.full or len(state.credentials) >= CREDENTIALS_PER_IDENTITY
+        return state.full or federation.name in self._overbooked
+
+    @functools.cached_property
+    def _overbooked(self) -> set[str]:
+        """Entries that wait to be written where fewer slots are left than wait; who came first stays."""
+        states, waiting = self._snapshot.identities, defaultdict[IdentityId, list[Federation]](list)
+        for each in (*self._snapshot.federations, *self._snapshot.other_federations):
+            # What others named and deleted is not written again, and needs no slot.
+            if each.deleting or each.adopted or self._holdings.of(each) is not Holding.ABSENT:
+                continue
+            if states[each.identity].holder_of(each.credential.trust) is None:
+                waiting[each.identity].append(each)
+        found: set[str] = set()
+        for identity, entries in waiting.items():
+            free = CREDENTIALS_PER_IDENTITY - len(states[identity].credentials)
+            if len(entries) > free:
+                entries.sort(key=lambda each: (each.place not in self._snapshot.in_flight, _age(each)))
+                found |= {each.name for each in entries[max(0, free) :]}
+        return found
+
+
+def _age(federation: Federation) -> tuple[datetime.datetime, str]:
+    return (federation.created_at or _JUST_NOW, federation.name)
