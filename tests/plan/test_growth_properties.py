@@ -55,8 +55,11 @@ def _happen(world: GrowingWorld, event: str, chance: random.Random) -> None:
                     world.claim(name)
         case "delete namespace" if here:
             world.remove_namespace(chance.choice(here))
-        case "lose status":
+        # Without status claims that have worked are proof enough. Where the role was lost as well and is being proven
+        # anew, nobody remembers that: the next claim waits for its own exchange instead of the probe's.
+        case "lose status" if {each.principal_id for each in ours} <= world.shown:
             world.grant = replace(grant, proofs=())
+            _carry_on(world, 1)
         case "lose role" if one is not None:
             world.take_role(one.principal_id)
         case "untag" if one is not None:
