@@ -64,7 +64,7 @@ format: $(DEV) ## format the code
 
 ONLY ?= emulator runtime scale scenario schedule
 .PHONY: bench
-bench: $(DEV) ## measure, about fifteen minutes; ONLY=schedule: that alone; tables, JSON and plots go to docs/benchmarks
+bench: $(DEV) ## measure, half an hour in all; ONLY=schedule: that alone; tables, JSON and plots go to docs/benchmarks
 	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@for each in $(ONLY); do echo "bench: $$each"; PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python "bench/$$each.py" $(ARGS); done
 

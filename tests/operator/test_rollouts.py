@@ -43,8 +43,8 @@ def _makespan(world: World) -> float:
 
 @pytest.mark.parametrize(
     "rooms",
-    [[1] * 6 + [7] * 3, [3] * 10, [12, 12, 2]],
-    ids=["small rooms beside large ones", "as much room everywhere", "hardly any room in one"],
+    [[1] * 6 + [7] * 3, [1, 1, 2, 2, 2, 2, 2, 2, 2, 6, 8, 8], [12, 12, 2]],
+    ids=["small rooms beside large ones", "a crowded subscription and uneven rooms", "hardly any room in one"],
 )
 async def test_a_rollout_takes_no_longer_than_azures_rates_make_it(rooms: list[int]) -> None:
     async with World(propagation_wait=3600.0) as world:
@@ -102,23 +102,42 @@ def _identity(name: str) -> IdentityId:
     return IdentityId.parse(f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
 
 
-def _line(name: str, *, waiting: int = 1, since: float = 0.0, deletes: bool = False) -> Line:
+def _line(
+    name: str, *, waiting: int = 1, since: float = 0.0, deletes: bool = False, grant: str = "team"
+) -> tuple[IdentityId, Line]:
     identity, credential = _identity(name), Credential("ks-1", ISSUER, "subject", "audience")
     write = WriteCredential("unit", "ks-1", identity, credential, "shop", NamespaceUid("uid"))
     step: LaneStep = DeleteCredential("unit", "ks-1", identity, credential) if deletes else write
-    first = Entry("team", step, since)
-    return Line([first] * waiting, at_turn=first)
+    first = Entry(grant, step, since)
+    return identity, Line([first] * waiting, at_turn=first)
+
+
+FREE = {"full": 1, "empty": 20, "empty-too": 20}
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "first"),
+    ("lines", "first"),
     [
-        (_line("one", waiting=5), _line("two", deletes=True), "two"),
-        (_line("one", waiting=2, since=3.0), _line("two", since=1.0), "one"),
-        (_line("one", since=3.0), _line("two", since=1.0), "two"),
-        (_line("one"), _line("two"), "one"),
+        ([_line("empty", waiting=5), _line("full", deletes=True)], "full"),
+        ([_line("empty", waiting=2, deletes=True), _line("full", waiting=5, deletes=True, since=9.0)], "full"),
+        ([_line("full", since=1.0), _line("empty", since=3.0)], "empty"),
+        ([_line("empty", since=3.0), _line("empty-too", since=1.0)], "empty-too"),
+        ([_line("empty-too"), _line("empty")], "empty"),
+        ([_line("empty", since=3.0), _line("full", since=1.0, grant="other")], "full"),
+        (
+            [_line("full", since=1.0), _line("empty", since=5.0), _line("empty-too", since=3.0, grant="other")],
+            "empty-too",
+        ),
     ],
-    ids=["a revocation before any line", "the longest line", "who has waited longest", "the same each time"],
+    ids=[
+        "a revocation before any write",
+        "the longest line of revocations",
+        "of one grant the identity with most slots free",
+        "then who has waited longest",
+        "the same each time",
+        "of several grants who has waited longest",
+        "no grant keeps another waiting by what it passes over itself",
+    ],
 )
-def test_whose_turn_it_is_when_several_could_write(one: Line, two: Line, first: str) -> None:
-    assert first_served({_identity("two"): two, _identity("one"): one}) == _identity(first)
+def test_whose_turn_it_is_when_several_could_write(lines: list[tuple[IdentityId, Line]], first: str) -> None:
+    assert first_served(dict(lines), lambda identity: FREE[identity.name]) == _identity(first)

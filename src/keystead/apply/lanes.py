@@ -3,7 +3,7 @@
 Rules:
 - A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
-  first whose line is longest. A step whose time has not come blocks nobody.
+  first that has most slots to fill. A step whose time has not come blocks nobody.
 - An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
@@ -28,7 +28,7 @@ from keystead.apply.lines import Entry, Line, first_served
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
 from keystead.model.clock import Clock
-from keystead.model.credentials import Credential, IdentityState
+from keystead.model.credentials import CREDENTIALS_PER_IDENTITY, Credential, IdentityState
 from keystead.model.errors import Bug, KeysteadError, Refused, Retryable, Uncertain, Waits
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
@@ -42,6 +42,7 @@ _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
 _LONGEST_HOLD = 120.0
 _LANDING = 60.0  # seconds in which a write that nobody waits for any more may still take effect
+_SEVERAL = 2  # lanes that could write now
 _GIVE_WAY = 0.02  # seconds until a write looks again whether the turn that it has left to another was taken
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
 _NOW = datetime.timedelta(0)
@@ -223,7 +224,11 @@ class Lanes:
             for other, line in self._lines.items()
             if line.at_turn is not None and self._pacer.wait(other, now) <= 0
         }
-        return first_served(rivals) == identity
+        return len(rivals) < _SEVERAL or first_served(rivals, self._free) == identity
+
+    def _free(self, identity: IdentityId) -> int:
+        state = self._wiring.known(identity)
+        return CREDENTIALS_PER_IDENTITY - len(state.credentials) if state is not None else 0
 
     async def _gave_way(self, identity: IdentityId) -> bool:
         """Revocations first in a subscription too: whether the turn is left to a delete that can start now elsewhere."""

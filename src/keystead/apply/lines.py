@@ -1,12 +1,13 @@
 """Pure: what waits at each identity, and whose turn it is when several could write.
 
-- Revocations first.
-- Then the longest line, so that none is left at the end that has more to do than the others.
-- Then whoever has waited longest.
+- Revocations first, the longest line of them before others, so that none is left with more to do than the rest.
+- Of the writes of one grant the one whose identity has most slots free: as they are placed, so that no identity is left
+  at the end with more writes than the others have time.
+- Of several grants the one whose write has waited longest.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from keystead.model.ids import IdentityId
@@ -51,12 +52,13 @@ class Line:
     worker: asyncio.Task[None] | None = None
 
 
-def first_served(rivals: Mapping[IdentityId, Line]) -> IdentityId:
-    """To whom of the *rivals*, who could all start now, the turn is due."""
-
-    def rank(identity: IdentityId) -> tuple[bool, int, float, str]:
-        line = rivals[identity]
-        deletes, since = (line.at_turn.deletes, line.at_turn.since) if line.at_turn is not None else (False, 0.0)
-        return (not deletes, -len(line.entries), since, identity.key)
-
-    return min(rivals, key=rank)
+def first_served(rivals: Mapping[IdentityId, Line], free: Callable[[IdentityId], int]) -> IdentityId:
+    """To whom of the *rivals*, who could all start now, the turn is due; *free* tells how many slots an identity has."""
+    waiting = {identity: line.at_turn for identity, line in rivals.items() if line.at_turn is not None}
+    deletes = [identity for identity, entry in waiting.items() if entry.deletes]
+    if deletes:
+        return min(deletes, key=lambda each: (-len(rivals[each].entries), waiting[each].since, each.key))
+    best: dict[str, IdentityId] = {}
+    for identity in sorted(waiting, key=lambda each: (-free(each), waiting[each].since, each.key)):
+        best.setdefault(waiting[identity].grant, identity)
+    return min(best.values(), key=lambda each: (waiting[each].since, each.key))
