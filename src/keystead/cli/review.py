@@ -61,8 +61,9 @@ def requests(
         Console().print("Nothing waits for a review.")
         return
     table = Table(box=None, header_style="bold")
-    for title in ("NAMESPACE", "CLAIM", "GRANT", "REQUESTED BY", "SINCE"):
-        table.add_column(title, no_wrap=True)
+    table.add_column("NAMESPACE", no_wrap=True)  # at most 63 characters, and typed again by whoever decides
+    for title in ("CLAIM", "GRANT", "REQUESTED BY", "SINCE"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(row["namespace"], row["claim"], row["grant"], row["requestedBy"] or "(automatic)", row["since"])
     Console().print(table)
