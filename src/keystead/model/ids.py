@@ -8,7 +8,7 @@ Rules:
 
 import re
 from dataclasses import dataclass, field
-from typing import NewType, Self
+from typing import ClassVar, NewType, Self
 
 NamespaceUid = NewType("NamespaceUid", str)
 ClusterId = NewType("ClusterId", str)
@@ -34,31 +34,44 @@ _VAULT_URL = re.compile(
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class IdentityId:
-    """ARM id of a user-assigned managed identity; equal when the ids differ only in case."""
+class _ArmId:
+    """An ARM id; equal when the ids differ only in case."""
+
+    _pattern: ClassVar[re.Pattern[str]]
+    _expected: ClassVar[str]
+    """What it is the id of, and what that looks like."""
 
     key: str
     """Lower-cased id: what is compared, sorted and hashed."""
     text: str = field(compare=False)
     """The id as it was first written, for people and for URLs."""
 
-    def __hash__(self) -> int:
-        return hash(self.key)
-
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError, with what is allowed, when *text* is not the id of a user-assigned identity."""
-        key = text.strip().rstrip("/").lower()
-        if _IDENTITY_ID.match(key) is None:
-            raise ValueError(
-                "is not the id of a user-assigned managed identity: expected /subscriptions/UUID/resourceGroups/GROUP"
-                "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"
-            )
-        return cls(key, text.strip().rstrip("/"))
+        """Raises ValueError, with what is allowed, when *text* is not such an id."""
+        plain = text.strip().rstrip("/")
+        key = plain.lower()
+        if cls._pattern.match(key) is None:
+            raise ValueError(f"is not the id of {cls._expected}")
+        return cls(key, plain)
 
     @property
     def subscription(self) -> str:
         return self.key.split("/")[2]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IdentityId(_ArmId):
+    """ARM id of a user-assigned managed identity; equal when the ids differ only in case."""
+
+    _pattern = _IDENTITY_ID
+    _expected = (
+        "a user-assigned managed identity: expected /subscriptions/UUID/resourceGroups/GROUP"
+        "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"
+    )
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     @property
     def resource_group(self) -> str:
@@ -73,23 +86,11 @@ class IdentityId:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class GroupId:
+class GroupId(_ArmId):
     """ARM id of a resource group; equal when the ids differ only in case."""
 
-    key: str
-    text: str = field(compare=False)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError, with what is allowed, when *text* is not the id of a resource group."""
-        plain = text.strip().rstrip("/")
-        if _GROUP_ID.match(plain.lower()) is None:
-            raise ValueError("is not the id of a resource group: expected /subscriptions/UUID/resourceGroups/GROUP")
-        return cls(plain.lower(), plain)
-
-    @property
-    def subscription(self) -> str:
-        return self.key.split("/")[2]
+    _pattern = _GROUP_ID
+    _expected = "a resource group: expected /subscriptions/UUID/resourceGroups/GROUP"
 
     @property
     def name(self) -> str:
@@ -101,26 +102,11 @@ class GroupId:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class VaultId:
+class VaultId(_ArmId):
     """ARM id of a Key Vault; equal when the ids differ only in case."""
 
-    key: str
-    text: str = field(compare=False)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError, with what is allowed, when *text* is not the id of a vault."""
-        plain = text.strip().rstrip("/")
-        if _VAULT_ID.match(plain.lower()) is None:
-            raise ValueError(
-                "is not the id of a vault: expected /subscriptions/UUID/resourceGroups/GROUP"
-                "/providers/Microsoft.KeyVault/vaults/NAME"
-            )
-        return cls(plain.lower(), plain)
-
-    @property
-    def subscription(self) -> str:
-        return self.key.split("/")[2]
+    _pattern = _VAULT_ID
+    _expected = "a vault: expected /subscriptions/UUID/resourceGroups/GROUP/providers/Microsoft.KeyVault/vaults/NAME"
 
     @property
     def name(self) -> str:
