@@ -59,6 +59,9 @@ class _ArmId:
     def subscription(self) -> str:
         return self.key.split("/")[2]
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class IdentityId(_ArmId):
@@ -80,9 +83,6 @@ class IdentityId(_ArmId):
     @property
     def name(self) -> str:
         return self.text.rsplit("/", 1)[1]
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, slots=True, order=True)
