@@ -442,6 +442,37 @@ class World:
         return f"claims {claims}, credentials {self.credentials()}, last {[(e.service, e.method, e.path[-60:], e.status) for e in self.journal.entries()[-8:]]}"
 
 
+async def one_goes(world: World, trap: Trap | None) -> None:
+    """Of two namespaces that come to work, ``goes`` goes; an operator that its trap ends has one successor."""
+    world.start(trap=trap)
+    restarted = False
+
+    def dead() -> bool:
+        return trap is not None and trap.dead
+
+    def revive() -> None:
+        nonlocal restarted
+        if dead() and not restarted:
+            restarted = True
+            world.start()
+
+    def both() -> bool:
+        revive()
+        return world.ready("stays", "goes")
+
+    await world.until(both)
+    world.delete("namespaces", "goes")
+
+    def gone() -> bool:
+        revive()
+        return not world.trusted("goes") and len(world.objects("federations")) == 1
+
+    await world.until(gone)
+    await world.pass_time(90)
+    revive()
+    await world.until(lambda: world.ready("stays"))
+
+
 async def _quietly(running: Any) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await running

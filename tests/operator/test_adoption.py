@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keystead_sandbox.resources import AUDIENCE, Credential, Identity
-from world import VAULT, Trap, World, subject
+from world import VAULT, Trap, World, one_goes, subject
 
 pytestmark = pytest.mark.looptime
 WRITES = 16  # more than the life below takes
@@ -293,30 +293,7 @@ async def _life(world: World, trap: Trap | None) -> None:
     migrating(world, "stays", "goes")
     store(world, "goes", authType="ServicePrincipal", tenantId=next(iter(world.azure.tenants)))
     account(world, "goes", world.identity("two"))
-    world.start(trap=trap)
-    restarted = False
-
-    def revive() -> None:
-        nonlocal restarted
-        if trap is not None and trap.dead and not restarted:
-            restarted = True
-            world.start()
-
-    def both() -> bool:
-        revive()
-        return world.ready("stays", "goes")
-
-    await world.until(both)
-    world.delete("namespaces", "goes")
-
-    def gone() -> bool:
-        revive()
-        return not world.trusted("goes") and len(world.objects("federations")) == 1
-
-    await world.until(gone)
-    await world.pass_time(90)
-    revive()
-    await world.until(lambda: world.ready("stays"))
+    await one_goes(world, trap)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it takes effect", "after it took effect"])

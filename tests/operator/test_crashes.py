@@ -2,7 +2,7 @@
 
 import pytest
 
-from world import Trap, World
+from world import Trap, World, one_goes
 
 pytestmark = pytest.mark.looptime
 
@@ -14,33 +14,7 @@ async def _life(world: World, trap: Trap | None) -> None:
     world.grant("team", world.identity("one"), world.identity("two"))
     world.namespace("stays", labels={"team": "team"})
     world.namespace("goes", labels={"team": "team"})
-    world.start(trap=trap)
-    restarted = False
-
-    def dead() -> bool:
-        return trap is not None and trap.dead
-
-    def revive() -> None:
-        nonlocal restarted
-        if dead() and not restarted:
-            restarted = True
-            world.start()
-
-    def both() -> bool:
-        revive()
-        return world.ready("stays", "goes")
-
-    await world.until(both)
-    world.delete("namespaces", "goes")
-
-    def gone() -> bool:
-        revive()
-        return not world.trusted("goes") and len(world.objects("federations")) == 1
-
-    await world.until(gone)
-    await world.pass_time(90)
-    revive()
-    await world.until(lambda: world.ready("stays"))
+    await one_goes(world, trap)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it takes effect", "after it took effect"])
