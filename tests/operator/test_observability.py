@@ -28,11 +28,11 @@ async def test_metrics_count_what_stands() -> None:
     async with World() as world:
         operator = await _served(world)
 
-        assert _figure(operator, "keystead_claims", grant="team", reason="Ready") == 1
+        await world.until(lambda: _figure(operator, "keystead_claims", grant="team", reason="Ready") == 1)
         assert _figure(operator, "keystead_federations", identity="one") == 1
         assert _figure(operator, "keystead_identity_credentials", identity="one") == 1
         assert _figure(operator, "keystead_exchanges", code="OK") == 1
-        assert _figure(operator, "keystead_queue_depth") == 0
+        await world.until(lambda: _figure(operator, "keystead_queue_depth") == 0)
         assert _figure(operator, "keystead_leader") == 1
         assert b"keystead_azure_writes_total" in operator.metrics.text()
 

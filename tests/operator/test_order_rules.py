@@ -36,14 +36,14 @@ async def test_rule_2_a_revocation_overtakes_the_grants_that_wait() -> None:
         await _working(world, names[0])
         for name in names[1:]:
             world.namespace(name, labels={"team": "team"})
-        await world.until(lambda: len(world.objects("federations")) == 2)
+        await world.until(lambda: len(world.objects("federations")) >= 2)
 
         world.delete("vaultclaims", "team", names[0])
         await world.until(lambda: not world.trusted(names[0]))
         await world.until(lambda: world.ready(*names[1:]))
 
         deleted = world.entries("arm", "DELETE")[0]
-        assert len([entry for entry in world.entries("arm", "PUT") if entry.at > deleted.at]) >= 9
+        assert len([entry for entry in world.entries("arm", "PUT") if entry.at > deleted.at]) >= 6
 
 
 async def test_rule_2_on_a_full_identity_the_freed_slot_waits_for_the_confirmed_delete() -> None:

@@ -370,6 +370,7 @@ async def test_a_store_that_somebody_makes_between_our_look_and_our_apply_stays_
 async def test_a_pass_writes_no_status_that_says_the_same() -> None:
     async with World() as world:
         await _working(world, "first", "second", identities=3)
+        await world.pass_time(5)  # what made them ready is seen before its writer has the answer
         before = len(world.journal.entries())
         world.namespace("third", labels={"team": "team"})
         await world.until(lambda: world.ready("third"), seconds=55)
