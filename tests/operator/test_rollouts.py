@@ -41,6 +41,7 @@ def _makespan(world: World) -> float:
     return max(starts) - min(starts)
 
 
+@pytest.mark.virtual  # it counts seconds
 @pytest.mark.parametrize(
     "rooms",
     [[1] * 6 + [7] * 3, [1, 1, 2, 2, 2, 2, 2, 2, 2, 6, 8, 8], [12, 12, 2]],
@@ -57,6 +58,7 @@ async def test_a_rollout_takes_no_longer_than_azures_rates_make_it(rooms: list[i
         assert _makespan(world) <= 1.05 * optimum(sum(rooms), [Slots("one", room) for room in rooms]) + 1.0
 
 
+@pytest.mark.virtual
 async def test_what_an_identity_cannot_take_that_others_hold_up_goes_to_the_rest_of_the_pool() -> None:
     async with World(propagation_wait=3600.0) as world:
         pool = _pool(world, [20, 20])
@@ -71,6 +73,7 @@ async def test_what_an_identity_cannot_take_that_others_hold_up_goes_to_the_rest
         assert _ours(pool[1]) >= 9
 
 
+@pytest.mark.virtual
 async def test_a_grant_with_many_claims_is_not_looked_at_at_every_event() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"), claims="OnRequest")
