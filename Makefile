@@ -37,7 +37,7 @@ control-plane: $(RUNTIME) ## find a real Kubernetes control plane, or build it o
 
 .PHONY: test-real
 test-real: $(DEV) control-plane ## run the end-to-end and conformance suites on a real control plane
-	@$(BIN)/python -m pytest -n 6 -q --kube real tests/operator tests/real $(wildcard tests/conformance) $(ARGS)
+	@$(BIN)/python -m pytest -n 6 --dist worksteal -q --kube real tests/operator tests/real $(wildcard tests/conformance) $(ARGS)
 
 SEEDS ?= 500
 FIRST ?= 1
