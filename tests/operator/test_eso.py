@@ -4,9 +4,11 @@ import copy
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from keystead.kube.rbac import manifests
-from world import VAULT, World, custom_resources
+from world import VAULT, Trap, World, custom_resources
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 ESO_USER = "system:serviceaccount:external-secrets:external-secrets"
@@ -153,6 +155,32 @@ async def test_a_token_role_lets_eso_mint_for_this_account_and_goes_with_the_cla
 
         world.delete("vaultclaims", "team", "shop")
         await world.until(lambda: world.objects("roles", "shop") == world.objects("rolebindings", "shop") == [])
+
+
+class Lagging(Trap):
+    """Knows no role at the first binding, as an API server whose cache of roles is behind."""
+
+    answered = False
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if "/rolebindings/" not in scope["path"] or self.answered:
+            return await super().__call__(app, scope, receive, send)
+        self.answered = True
+        body = {"kind": "Status", "reason": "NotFound", "message": 'roles "keystead-token-keystead" not found'}
+        return await JSONResponse(body, 404)(scope, receive, send)
+
+
+async def test_a_role_that_the_api_server_does_not_see_yet_is_bound_in_a_moment() -> None:
+    async with World() as world:
+        for item in manifests(token_roles=True):
+            world.put(item)
+        world.grant("team", world.identity("one"), template={"tokenRole": True})
+        world.namespace("shop", labels={"team": "team"})
+        trap = Lagging()
+        world.start(trap=trap)
+
+        await world.until(lambda: trap.answered)
+        await world.until(lambda: world.ready("shop"), seconds=5)
 
 
 async def _without_the_right_to_make_roles(seen: list[str]) -> None:

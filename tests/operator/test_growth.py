@@ -418,6 +418,7 @@ async def test_a_grant_that_goes_while_its_identity_is_proven_leaves_no_trust_be
         assert len(_made(world)) == 1
 
 
+@pytest.mark.virtual  # what Azure confirmed is held against its lists for five minutes
 async def test_an_identity_whose_tag_is_taken_away_is_drained_and_can_then_be_deleted() -> None:
     async with World() as world:
         _growing(world)

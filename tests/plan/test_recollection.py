@@ -16,7 +16,7 @@ from keystead.model.records import ApprovalMode, Exchange, Grant, PoolMember, Re
 from keystead.plan.planner import make_plan
 from keystead.plan.recollection import Recollection
 from keystead.plan.snapshot import Lane
-from keystead.plan.steps import Step, WriteCredential
+from keystead.plan.steps import ApplyStore, Step, WriteCredential
 from plan.test_plan_properties import EVENTS, NAMES, _happen, _world
 from plan.worlds import SECOND, World, a_grant, foreign
 
@@ -94,7 +94,7 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "the grant is gone": lambda world: setattr(world, "grant", None),
     "another grant takes an identity": _other_grant,
     "the operator only observes": lambda world: setattr(world, "limits", replace(world.limits, observe_only=True)),
-    "a step failed": lambda world: world.fail(f"{NAMES[0]}/mine", WriteCredential, Reason.AZURE_UNAVAILABLE),
+    "a step failed": lambda world: world.fail(f"{NAMES[0]}/shop", WriteCredential, Reason.AZURE_UNAVAILABLE),
     "a lane is held up": lambda world: world.lanes.update(
         {world.federation(NAMES[0]).identity: Lane(90 * SECOND, queued=3)}
     ),
@@ -128,6 +128,18 @@ def test_a_claim_on_an_identity_that_left_the_pool_moves_as_soon_as_there_is_roo
     assert make_plan(world.snapshot(), recollection).steps
 
 
+def test_a_step_that_failed_is_taken_up_again_when_its_time_has_come() -> None:
+    world, recollection = _at_rest()
+    _store(world, vault_url="https://elsewhere.vault.azure.net", ours=True)
+    world.fail(f"{NAMES[0]}/shop", ApplyStore, Reason.KUBERNETES_REFUSED)
+    waiting = make_plan(world.snapshot(), recollection)
+
+    world.now += 31 * SECOND
+
+    assert waiting.steps == ()
+    assert [type(each) for each in make_plan(world.snapshot(), recollection).steps][:1] == [ApplyStore]
+
+
 def _ours(world: World, identity: IdentityId) -> int:
     return sum(each.identity == identity for each in world.federations.values())
 
@@ -155,6 +167,18 @@ def test_a_status_that_was_written_makes_nothing_forgotten() -> None:
     assert all(one is other for one, other in zip(before.claims, after.claims, strict=True))
 
 
+FAILURES = ("a store changes and cannot be written", "time passes")
+
+
+def _fail(world: World, event: str, name: str) -> None:
+    store = world.stores.get((name, "azure-store"))
+    if event == "time passes":
+        world.now += 40 * SECOND
+    elif store is not None:
+        world.stores[name, "azure-store"] = replace(store, vault_url="https://elsewhere.vault.azure.net")
+        world.fail(f"{name}/shop", ApplyStore, Reason.KUBERNETES_REFUSED)
+
+
 @example(3923)  # an identity leaves a full pool, and then there is room
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32))
@@ -164,9 +188,13 @@ def test_in_every_life_of_a_world_the_recollection_changes_no_plan(seed: int) ->
     world = _world(0, chance.choice(list(ApprovalMode)), [chance.choice([0, 1, 18]) for _ in range(3)])
     recollection, steps = Recollection(), list[Step]()
     opening = [("create", name, 0) for name in chance.sample(NAMES, 4)] + [("approve", name, 9) for name in NAMES]
-    rest = [(chance.choice(EVENTS), chance.choice(NAMES), chance.randrange(5)) for _ in range(chance.randrange(25))]
+    events = (*EVENTS, *FAILURES)
+    rest = [(chance.choice(events), chance.choice(NAMES), chance.randrange(5)) for _ in range(chance.randrange(25))]
     for event, name, passes in opening + rest:
-        _happen(world, event, name)
+        if event in FAILURES:
+            _fail(world, event, name)
+        else:
+            _happen(world, event, name)
         for _ in range(passes + 1):
             plan = make_plan(world.snapshot(), recollection)
             steps += plan.steps

@@ -1,5 +1,6 @@
 """On a real API server: the operator gives the right to mint tokens for a claim's account, and cannot give any other."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from real_world import Session, checked
 
 pytestmark = pytest.mark.real
 SHOP = "token-roles-shop"
+_PATIENCE = 60.0  # wall seconds
 _APPLY = "application/apply-patch+yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
@@ -45,8 +47,13 @@ def _apply(client: httpx2.Client, item: dict[str, Any]) -> httpx2.Response:
 
 
 def test_the_role_for_an_allowed_account_is_made_and_works(operator: httpx2.Client) -> None:
-    for item in _objects("keystead"):
-        assert _apply(operator, item).is_success
+    role, binding = _objects("keystead")
+    assert _apply(operator, role).is_success
+    deadline = time.monotonic() + _PATIENCE
+    while (answer := _apply(operator, binding)).status_code == httpx2.codes.NOT_FOUND:  # its cache of roles is behind
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.is_success, answer.text
 
     attributes = {
         "namespace": SHOP,

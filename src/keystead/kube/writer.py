@@ -181,9 +181,16 @@ class ClusterWriter:
 
     async def _apply_token_role(self, step: ApplyStore) -> None:
         """Both go with the claim."""
-        for item in token_role(step, self._eso.account):
-            path = f"{_RBAC}/namespaces/{step.namespace}/{item['kind'].lower()}s/{item['metadata']['name']}"
-            await self._api.apply(path, item, manager=OURS)
+        role, binding = token_role(step, self._eso.account)
+        folder, name = f"{_RBAC}/namespaces/{step.namespace}", role["metadata"]["name"]
+        await self._api.apply(f"{folder}/roles/{name}", role, manager=OURS)
+        try:
+            await self._api.apply(f"{folder}/rolebindings/{name}", binding, manager=OURS)
+        except Refused as error:
+            if error.code != "NotFound":
+                raise
+            # Whether we may bind the role is checked against a cache of the API server's, which may not have it yet.
+            raise Retryable(Reason.KUBERNETES_CONFLICT, str(error), code=error.code) from error
 
     async def may_mint(self, namespace: str, service_account: str) -> bool:
         attributes = {

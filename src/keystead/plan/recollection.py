@@ -1,7 +1,7 @@
 """Pure: what the last plan of a grant said of claims at rest, so that the next need not find it out again.
 
-- At rest is a claim for which nothing is planned, alone in its namespace, served by one ledger entry on an identity of
-  the pool whose credential Azure shows, and whose proof is not due.
+- At rest is a claim for which nothing is planned and of which nothing failed, alone in its namespace, served by one ledger
+  entry on an identity of the pool whose credential Azure shows, and whose proof is not due.
 - It is recalled only while everything that its judgement was made of is as it was: the grant's own word, the claim, its
   namespace, the reviewers' words, the ledger entry, identity, exchange, account and store. Nothing else bears on it.
 - A plan made with recollection and one made without are equal; a property test plays random worlds to hold us to it.
@@ -30,7 +30,7 @@ from keystead.model.records import (
 from keystead.plan import policy
 from keystead.plan.admission import Admission
 from keystead.plan.granting import Progress
-from keystead.plan.snapshot import Failure, Limits, Snapshot
+from keystead.plan.snapshot import Limits, Snapshot
 from keystead.plan.steps import ClaimVerdict, FederationVerdict
 from keystead.plan.validation import Member, Problem
 
@@ -56,7 +56,6 @@ class Seen(NamedTuple):
     account: ServiceAccount | None
     store: Store | None
     sharing: tuple[str, ...]
-    failure: Failure | None
 
 
 class Rest(NamedTuple):
@@ -125,13 +124,15 @@ class Sights:
             self._words[word.namespace, word.namespace_uid].append(word)
 
     def of(self, key: str, claim: Claim) -> Seen | None:
-        """``None`` for a claim that is not alone in its namespace, or has not one ledger entry, on the pool."""
+        """``None`` for a claim that is not alone in its namespace, has not one ledger entry, on the pool, or met a failure."""
         snapshot, name = self._snapshot, claim.namespace
         federation, namespace = self._entries.get(key), snapshot.namespaces.get(name)
         if federation is None or namespace is None or federation.identity not in self._pool:
             return None  # outside the pool it waits for a place, and what others leave free bears on it
         if self._crowd[name] > 1 or name in snapshot.other_claims:
             return None
+        if key in snapshot.failures:
+            return None  # its step is left out until its time comes: nothing but the clock tells that it has
         account = (name, federation.service_account_name)
         return Seen(
             claim,
@@ -143,7 +144,6 @@ class Sights:
             snapshot.service_accounts.get(account),
             snapshot.stores.get((name, claim.secret_store_name or self._store)),
             snapshot.sharing.get(account, ()),
-            snapshot.failures.get(key),
         )
 
 
