@@ -189,7 +189,7 @@ def _store(**changed: object) -> Store:
         "provider_managers": ("helm",),
         **changed,
     }
-    return Store("shop", "azure-store", "u", **fields)  # type: ignore[arg-type]  # the caller's fields
+    return Store("shop", "azure-store", **fields)  # type: ignore[arg-type]  # the caller's fields
 
 
 @pytest.mark.parametrize(
