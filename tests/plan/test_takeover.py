@@ -22,7 +22,7 @@ def made(name: str, of: str, account: str = "keystead", **changed: str) -> Crede
 
 def report(world: World) -> Report:
     assert world.grant is not None
-    valid = check(world.grant, world.other_grants)
+    valid = check(world.grant, world.other_grants, CLUSTER)
     assert isinstance(valid, Validated)
     snapshot = world.snapshot()
     return survey_takeover(snapshot, valid, Holdings(snapshot))
