@@ -150,7 +150,6 @@ class Scale:
         return Store(
             namespace,
             "azure-store",
-            f"store-{namespace}",
             vault_url=VAULT,
             auth_type="WorkloadIdentity",
             service_account_name="keystead",

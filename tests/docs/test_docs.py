@@ -65,6 +65,7 @@ def test_the_readmes_grant_is_accepted_by_the_rules() -> None:
     import yaml
 
     from keystead.kube.decode import grant as decode_grant
+    from keystead.model.records import Cluster
     from keystead.plan.validation import Validated, check
 
     block = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -72,4 +73,4 @@ def test_the_readmes_grant_is_accepted_by_the_rules() -> None:
     written = yaml.safe_load(block[1])
     written["metadata"] |= {"uid": "u", "generation": 1}
 
-    assert isinstance(check(decode_grant(written), ()), Validated)
+    assert isinstance(check(decode_grant(written), (), Cluster("c1", "https://issuer")), Validated)

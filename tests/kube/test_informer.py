@@ -8,9 +8,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keystead.kube.informer import Patience
+from keystead.kube.client import Api
+from keystead.kube.informer import Informer, Patience
 from keystead.model.errors import KeysteadError, Refused, Retryable
-from kube.scripted import Follower, Scripted, Thing, answer, bookmark, following, stream
+from keystead.operator.clock import LoopClock
+from kube.scripted import PATH, Follower, Scripted, Thing, answer, bookmark, config, following, stream
+from transports import StreamingASGITransport
 
 pytestmark = pytest.mark.looptime
 HOUR = 3600
@@ -83,6 +86,20 @@ async def test_an_object_that_was_made_anew_meanwhile_is_another(streams: bool) 
             ("uid-1", None),
             (None, "uid-2"),
         ]
+
+
+async def test_an_object_made_anew_is_another_also_where_its_record_holds_no_uid() -> None:
+    server, told = _server("a"), list[tuple[str | None, str | None]]()
+    api = Api(config(), transport=StreamingASGITransport(server))
+    informer = Informer(api, LoopClock(), PATH, lambda _: "the same", lambda old, new: told.append((old, new)))
+    await informer.read()
+    server.delete("a")
+    server.put("a")
+    await informer.read()
+    await informer.read()
+    await api.close()
+
+    assert told == [(None, "the same"), ("the same", None), (None, "the same")]
 
 
 async def test_gone_within_the_stream_leads_to_a_new_reading() -> None:

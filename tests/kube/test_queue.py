@@ -199,14 +199,6 @@ async def test_overtaken_delays_do_not_pile_up() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_retry_waits_at_least_as_long_as_the_server_asked() -> None:
-    queue = _queue(first=1.0)
-
-    assert queue.retry("key", at_least=7.0) == 7.0
-    assert queue.retry("key") == 2.0
-
-
-@pytest.mark.looptime
 async def test_a_key_that_has_succeeded_backs_off_from_the_start() -> None:
     queue = _queue(first=1.0)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from keystead.model.credentials import Credential
+from keystead.model.growth import Provisioning
 from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.records import (
     Approval,
@@ -108,7 +109,11 @@ def _approval(grant: str) -> Approval:
     return Approval("a", grant, "shop", NamespaceUid("n"), "s", "v", Decision.APPROVED, "me")
 
 
-RED, BLUE = _grant("red", "one", team="red"), _grant("blue", "two", team="blue")
+def _growing(grant: Grant, prefix: str) -> Grant:
+    return replace(grant, provisioning=Provisioning(IDENTITY.partition("/providers/")[0], "westeurope", prefix, 3))
+
+
+RED, BLUE = _grant("red", "one", team="red"), _growing(_grant("blue", "two-002", team="blue"), "pool")
 HELD = Held((RED, BLUE), (_claim("shop", "red"),), (_federation("old", "gone"),))
 
 
@@ -125,12 +130,15 @@ HELD = Held((RED, BLUE), (_claim("shop", "red"),), (_federation("old", "gone"),)
         (Namespace("old", NamespaceUid("n")), {"gone"}),
         (ServiceAccount("shop", "keystead", "u"), {"red"}),
         (ServiceAccount("elsewhere", "keystead", "u"), set()),
-        (Store("old", "azure-store", "u"), {"gone"}),
+        (Store("old", "azure-store"), {"gone"}),
         (RED, {"red"}),
         (replace(RED, identities=BLUE.identities), {"red", "blue"}),
-        (replace(RED, identities=(PoolMember(IDENTITY.format("TWO")),)), {"red", "blue"}),
-        (GuardPolicy("u", "keystead-claims"), {"red", "blue"}),
-        (GuardBinding("u", "keystead-claims", "keystead-claims"), {"red", "blue"}),
+        (replace(RED, identities=(PoolMember(IDENTITY.format("TWO-002")),)), {"red", "blue"}),
+        (replace(RED, identities=(PoolMember(IDENTITY.format("Pool-hash-001")),)), {"red", "blue"}),
+        (_growing(RED, "Two"), {"red", "blue"}),
+        (_growing(RED, "three"), {"red"}),
+        (GuardPolicy("keystead-claims"), {"red", "blue"}),
+        (GuardBinding("keystead-claims", "keystead-claims"), {"red", "blue"}),
         ("something else", set()),
     ],
     ids=[
@@ -148,6 +156,9 @@ HELD = Held((RED, BLUE), (_claim("shop", "red"),), (_federation("old", "gone"),)
         "grant: itself",
         "grant: and who shares an identity",
         "grant: in whatever case the id is written",
+        "grant: and whose growing pool makes what it names",
+        "grant: and who names what its growing pool makes",
+        "grant: a pool that nobody else names anything of",
         "policy: every grant",
         "its binding: every grant",
         "unknown: nothing",

@@ -482,3 +482,20 @@ async def test_roles_that_may_not_be_read_are_unknown_and_no_trouble() -> None:
         await world.until(lambda: world.ready("shop") and _pool(world)[0] == "True")
 
         assert _rows(world)["one"]["roleAssigned"] == "Unknown"
+
+
+async def test_an_identity_of_the_operators_making_that_another_grant_names_freezes_both_and_harms_neither() -> None:
+    async with World() as world:
+        _growing(world)
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+
+        world.grant("rival", *_made(world))
+        await world.until(lambda: world.condition("vaultgrants", "rival", "Valid")[1] == "IdentityShared")
+        await world.until(lambda: world.condition("vaultgrants", "team", "Valid")[1] == "IdentityShared")
+        await world.pass_time(60)
+        assert world.trusted("shop")
+
+        world.delete("vaultgrants", "rival")
+        await world.until(lambda: world.condition("vaultgrants", "team", "Valid")[0] == "True", seconds=30)

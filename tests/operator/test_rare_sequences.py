@@ -454,3 +454,42 @@ async def test_an_approval_that_is_told_again_ends_nothing() -> None:
         await world.until(lambda: world.claim("mill", "Approved")[1] == "AwaitingReview", seconds=30)
 
         assert world.ready("shop")
+
+
+class Stalled(Trap):
+    """Keeps new claims in one namespace waiting for their answer, and with them the pass that makes them."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__()
+        self._path = f"/namespaces/{namespace}/vaultclaims"
+        self.flows = asyncio.Event()
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST" and scope["path"].endswith(self._path):
+            await self.flows.wait()
+        await super().__call__(app, scope, receive, send)
+
+
+@pytest.mark.virtual
+async def test_a_proof_does_not_outlive_its_ledger_entry() -> None:
+    async with World() as world:
+        trap = Stalled("mill")
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start(trap=trap)
+        await world.until(lambda: world.entries("entra", "POST"))
+        world.namespace("mill", labels={"team": "team"})
+        await world.pass_time(0.1)
+        # While a pass is at work, somebody takes the entry away by force, and the exchange under way ends after that.
+        (entry,) = world.objects("federations")
+        del entry["metadata"]["finalizers"]
+        world.delete("federations", entry["metadata"]["name"])
+        await world.until(lambda: world.entries("keyvault", "GET"))
+        next(iter(world.azure.identities.values())).credentials.clear()
+        trap.flows.set()
+        await world.until(lambda: len(world.entries("kube", "POST", "/federations")) > 1)
+        await world.pass_time(15)
+
+        assert world.claim("shop", "Verified")[0] != "True"
+        assert world.entries("kube", "PATCH", "/namespaces/shop/serviceaccounts/keystead") == []
+        await world.until(lambda: world.ready("shop", "mill"), seconds=1200)

@@ -112,6 +112,27 @@ async def test_each_claim_is_proven_again_once_a_heartbeat_and_not_all_at_once()
         assert Counter(later - earlier < 1 for earlier, later in itertools.pairwise(moments))[True] <= 2
 
 
+async def test_who_begins_to_lead_goes_on_where_the_last_leader_was() -> None:
+    names = [f"n-{number}" for number in range(6)]
+    async with World(drift_interval=DAY, heartbeat=HOUR) as world:
+        await _granted(world, *names)
+        await world.until(lambda: world.ready(*names))
+        await world.pass_time(1.12 * HOUR)
+        again = world.clock.now()
+        await world.stop()
+        writes = len(world.entries("kube", "PATCH", "/status"))
+
+        world.start()
+        await world.pass_time(0.5 * HOUR)
+        early = [each for each in world.entries("entra", "POST") if each.at > again]
+        await world.pass_time(0.62 * HOUR)
+
+        assert early == []
+        assert len([each for each in world.entries("entra", "POST") if each.at > again]) == 2 * len(names)
+        told = world.entries("kube", "PATCH", "/status")[writes:]
+        assert len([each for each in told if "/federations/" in each.path]) == len(names), "once for each heartbeat"
+
+
 async def test_a_heartbeat_that_is_refused_shows_takes_nothing_away_and_heals() -> None:
     async with World(heartbeat=900.0, drift_interval=DAY) as world:
         await _granted(world)

@@ -185,7 +185,7 @@ def test_what_already_says_what_we_would_say_is_left_as_it_is() -> None:
     world = migrating()
     account = ServiceAccount("shop", "keystead", "u", f"client-{ONE.name}", TENANT, annotation_managers=("terraform",))
     store = Store(
-        *("shop", "azure-store", "u"),
+        *("shop", "azure-store"),
         vault_url=VAULT,
         auth_type="WorkloadIdentity",
         service_account_name="keystead",
@@ -615,7 +615,7 @@ def _theirs(**changed: object) -> Store:
         "ready": True,
         **changed,
     }
-    return Store("shop", "azure-store", "u", **fields)  # type: ignore[arg-type]  # the caller's fields
+    return Store("shop", "azure-store", **fields)  # type: ignore[arg-type]  # the caller's fields
 
 
 def _proven(adopt: str) -> World:

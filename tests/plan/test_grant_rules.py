@@ -83,7 +83,7 @@ def _expression(operator: str, *values: str) -> NamespaceRule:
     ],
 )
 def test_a_grant_that_makes_no_sense_names_its_field(change: dict[str, object], path: str) -> None:
-    problems = check(a_grant(**change), ())  # type: ignore[arg-type]  # the table's fields
+    problems = check(a_grant(**change), (), CLUSTER)  # type: ignore[arg-type]  # the table's fields
 
     assert not isinstance(problems, Validated)
     assert [problem.path for problem in problems] == [path]
@@ -101,13 +101,13 @@ def test_a_grant_that_makes_no_sense_names_its_field(change: dict[str, object], 
     ],
 )
 def test_a_grant_that_makes_sense_is_parsed(change: dict[str, object]) -> None:
-    assert isinstance(check(a_grant(**change), ()), Validated)  # type: ignore[arg-type]  # the table's fields
+    assert isinstance(check(a_grant(**change), (), CLUSTER), Validated)  # type: ignore[arg-type]  # the table's fields
 
 
 def test_an_identity_in_two_grants_freezes_both_and_names_the_other() -> None:
     mine, other = a_grant("mine"), a_grant("other", identities=("two", "one"))
 
-    first, second = check(mine, (other,)), check(other, (mine,))
+    first, second = check(mine, (other,), CLUSTER), check(other, (mine,), CLUSTER)
 
     assert not isinstance(first, Validated)
     assert not isinstance(second, Validated)
@@ -117,7 +117,7 @@ def test_an_identity_in_two_grants_freezes_both_and_names_the_other() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    problems = check(a_grant(namespaces=NamespaceRule(), identities=(), vault_url="x"), ())
+    problems = check(a_grant(namespaces=NamespaceRule(), identities=(), vault_url="x"), (), CLUSTER)
 
     assert not isinstance(problems, Validated)
     assert len(problems) == 3

@@ -23,7 +23,7 @@ from keystead.plan.steps import (
     Verify,
     WriteCredential,
 )
-from keystead.plan.validation import Validated, check
+from keystead.plan.validation import Problem, Validated, check
 from plan.growing import GROUP, HOME, SECOND, VAULT_ID, GrowingWorld, a_growing_grant, provisioning
 from plan.worlds import CLUSTER, NOW, a_grant, foreign, identity_id, is_true, kinds
 
@@ -569,7 +569,7 @@ def test_headroom_that_cannot_be_kept_is_said_and_is_no_trouble() -> None:
     ],
 )
 def test_provisioning_that_makes_no_sense_names_its_field(change: dict[str, object], path: str) -> None:
-    problems = check(replace(a_growing_grant(), **change), ())  # type: ignore[arg-type]  # the table's fields
+    problems = check(replace(a_growing_grant(), **change), (), CLUSTER)  # type: ignore[arg-type]  # the table's fields
 
     assert not isinstance(problems, Validated)
     assert [problem.path for problem in problems] == [path]
@@ -597,13 +597,65 @@ def test_provisioning_that_makes_no_sense_names_its_field(change: dict[str, obje
 def test_provisioning_that_makes_sense_is_parsed_and_needs_no_named_identity(given: Provisioning) -> None:
     grant = a_growing_grant(pool=given)
 
-    assert isinstance(check(grant, ()), Validated)
+    assert isinstance(check(grant, (), CLUSTER), Validated)
     found = growing(grant, CLUSTER)
     assert found is not None
     assert found.role == SECRETS_USER
     assert found.number(found.identity(7)) == 7
     assert found.number(found.identity(1234)) == 1234
     assert len(found.identity(1234).name) <= 128
+
+
+def _problems(found: Validated | tuple[Problem, ...]) -> list[tuple[str, Reason]]:
+    return [] if isinstance(found, Validated) else [(each.path, each.reason) for each in found]
+
+
+def _made(number: int) -> str:
+    found = growing(a_growing_grant(), CLUSTER)
+    assert found is not None
+    return found.identity(number).text
+
+
+@pytest.mark.parametrize(
+    ("changed", "named", "where"),
+    [
+        pytest.param({}, _made(1), "spec.provisioning", id="of the other's making"),
+        pytest.param({}, f"  {_made(3).upper()}/", "spec.provisioning", id="in whatever spelling"),
+        pytest.param(
+            {"identities": (PoolMember(_made(1)),)}, _made(1), "spec.identities[0].resourceId", id="named by both"
+        ),
+        pytest.param({}, _made(1).replace("-001", "-one"), None, id="no number"),
+        pytest.param({}, _made(1).replace("rg-pool", "rg-other"), None, id="another resource group"),
+        pytest.param({}, f"{_made(1)[:-6]}aa-001", None, id="another pool's hash"),
+        pytest.param(
+            {"provisioning": None, "identities": (PoolMember(identity_id("x").text),)},
+            _made(1),
+            None,
+            id="grows no more",
+        ),
+        pytest.param({"provisioning": provisioning(name_prefix="new")}, _made(1), None, id="makes others by now"),
+    ],
+)
+def test_an_identity_that_a_growing_pool_makes_stands_in_its_grant(
+    changed: dict[str, object], named: str, where: str | None
+) -> None:
+    grows = replace(a_growing_grant(), **changed)  # type: ignore[arg-type]  # the table's fields
+    names = replace(a_grant("names"), identities=(PoolMember(named),))
+
+    expected = [] if where is None else [("spec.identities[0].resourceId", Reason.IDENTITY_SHARED)]
+    assert _problems(check(names, (grows,), CLUSTER)) == expected
+    assert _problems(check(grows, (names,), CLUSTER)) == ([] if where is None else [(where, Reason.IDENTITY_SHARED)])
+    if where is not None:
+        assert grows.name in str(check(names, (grows,), CLUSTER))
+        assert "VaultGrant names" in str(check(grows, (names,), CLUSTER))
+
+
+def test_what_a_pool_made_is_free_for_others_once_its_grant_goes_and_no_pool_chokes_on_what_is_no_id() -> None:
+    goes, names = replace(a_growing_grant(), deleting=True), a_grant("names")
+    odd = replace(names, identities=(PoolMember("ks-odd/ks-1"),))
+
+    assert _problems(check(replace(names, identities=(PoolMember(_made(1)),)), (goes,), CLUSTER)) == []
+    assert _problems(check(a_growing_grant(), (odd,), CLUSTER)) == []
 
 
 # role parity, grown or not

@@ -780,7 +780,6 @@ def test_a_restart_flips_no_condition_before_the_lists_are_read() -> None:
 STORE = Store(
     "a",
     "azure-store",
-    "uid-s",
     vault_url=VAULT,
     auth_type="WorkloadIdentity",
     service_account_name="keystead",

@@ -15,7 +15,6 @@ from plan.worlds import TENANT, VAULT, World, a_grant, kinds
 PLACE = ("a", "azure-store")
 THEIRS = Store(
     *PLACE,
-    "uid-s",
     vault_url=VAULT,
     auth_type="WorkloadIdentity",
     service_account_name="keystead",

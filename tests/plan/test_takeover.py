@@ -22,7 +22,7 @@ def made(name: str, of: str, account: str = "keystead", **changed: str) -> Crede
 
 def report(world: World) -> Report:
     assert world.grant is not None
-    valid = check(world.grant, world.other_grants)
+    valid = check(world.grant, world.other_grants, CLUSTER)
     assert isinstance(valid, Validated)
     snapshot = world.snapshot()
     return survey_takeover(snapshot, valid, Holdings(snapshot))
@@ -189,7 +189,7 @@ def _store(**changed: object) -> Store:
         "provider_managers": ("helm",),
         **changed,
     }
-    return Store("shop", "azure-store", "u", **fields)  # type: ignore[arg-type]  # the caller's fields
+    return Store("shop", "azure-store", **fields)  # type: ignore[arg-type]  # the caller's fields
 
 
 @pytest.mark.parametrize(

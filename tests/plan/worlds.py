@@ -356,7 +356,6 @@ class World:
         place = (step.namespace, step.name)
         self.stores[place] = Store(
             *place,
-            uid=self.uid(),
             vault_url=step.vault_url,
             auth_type="WorkloadIdentity",
             service_account_name=step.service_account_name,

@@ -51,8 +51,10 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluste
 
 def _names(cluster: Reachable) -> set[str]:
     """All that lies outside namespaces and could have been left by a guest."""
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    folders = ("/api/v1/namespaces", f"{rbac}/clusterroles", f"{rbac}/clusterrolebindings")
+    rbac, admission = "/apis/rbac.authorization.k8s.io/v1", "/apis/admissionregistration.k8s.io/v1"
+    rights = (f"{rbac}/clusterroles", f"{rbac}/clusterrolebindings")
+    guards = (f"{admission}/validatingadmissionpolicies", f"{admission}/validatingadmissionpolicybindings")
+    folders = ("/api/v1/namespaces", *rights, *guards)
     with cluster.admin() as admin:
         return {
             f"{folder} {item['metadata']['name']}"

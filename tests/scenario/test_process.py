@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -60,7 +61,9 @@ def test_the_main_job_comes_true_and_its_report_has_the_scenarios_numbers(
     assert "55 ready" in run.stdout
 
 
-def test_no_secret_value_is_in_anything_that_is_left_or_printed(tmp_path: Path, temporary: dict[str, str]) -> None:
+def test_it_plays_under_the_guards_and_no_secret_value_is_in_anything_that_is_left_or_printed(
+    tmp_path: Path, temporary: dict[str, str]
+) -> None:
     """Looked for in every kept file and in the output: the Secrets' values as the cluster held them."""
     kept = tmp_path / "kept"
     process = subprocess.Popen(  # noqa: S603 - our own executable
@@ -76,30 +79,46 @@ def test_no_secret_value_is_in_anything_that_is_left_or_printed(tmp_path: Path, 
         printed.append(line)
         if "Ctrl-C ends it all" in line:
             break
-    values = _secret_values(kept / "kubeconfig")
+    values, guarded = _secret_values(kept / "kubeconfig"), _guarded(kept / "kubeconfig")
     process.send_signal(signal.SIGINT)
     printed.append(process.communicate(timeout=60)[0])
 
     everything = "".join(printed) + "".join(
         path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file()
     )
+    assert guarded == {"payments": "True", "search": "True"}
     assert len(values) >= 4
     assert [value for value in values if value in everything] == []
 
 
-def _secret_values(kubeconfig: Path) -> set[str]:
+def _listed(kubeconfig: Path, kind: str) -> list[dict[str, Any]]:
     kubectl = shutil.which("kubectl") or str(Path(sys.executable).with_name("kubectl"))
     listed = subprocess.run(  # noqa: S603 - kubectl of this machine
-        [kubectl, "--kubeconfig", str(kubeconfig), "get", "secrets", "-A", "-o", "json"],
+        [kubectl, "--kubeconfig", str(kubeconfig), "get", kind, "-A", "-o", "json"],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
+    items: list[dict[str, Any]] = json.loads(listed.stdout)["items"]
+    return items
+
+
+def _secret_values(kubeconfig: Path) -> set[str]:
     return {
         base64.b64decode(value).decode()
-        for secret in json.loads(listed.stdout)["items"]
+        for secret in _listed(kubeconfig, "secrets")
         for value in (secret.get("data") or {}).values()
+    }
+
+
+def _guarded(kubeconfig: Path) -> dict[str, str]:
+    """What each grant says of its guards."""
+    return {
+        grant["metadata"]["name"]: each["status"]
+        for grant in _listed(kubeconfig, "vaultgrants")
+        for each in grant["status"]["conditions"]
+        if each["type"] == "FourEyesEnforced"
     }
 
 

@@ -46,14 +46,15 @@ class Index(Generic[R]):
 
 
 class Cache(Generic[R]):
-    """What is known of one kind. *uid* reads a record's uid."""
+    """What is known of one kind."""
 
-    def __init__(self, what: str, decode: Decode[R], on_change: Changed[R], uid: Callable[[R], str]) -> None:
+    def __init__(self, what: str, decode: Decode[R], on_change: Changed[R]) -> None:
         self._what = what
         self._decode = decode
         self._on_change = on_change
-        self._uid = uid
         self.objects: dict[Key, R] = {}
+        self._uids: dict[Key, str] = {}
+        """Of the objects, as the server said it beside each: a record need not hold it."""
         self._indexes: list[Index[R]] = []
         self.misunderstood: dict[Key, str] = {}
         """What is left out, and why."""
@@ -67,7 +68,7 @@ class Cache(Generic[R]):
     def put(self, item: Item) -> None:
         """What the server says is so."""
         old = self.objects.get(item.key)
-        if old is not None and self._uid(old) != item.uid:
+        if old is not None and self._uids[item.key] != item.uid:
             self.drop(item.key)
             old = None
         try:
@@ -78,11 +79,13 @@ class Cache(Generic[R]):
         self.misunderstood.pop(item.key, None)
         if old != record:
             self.objects[item.key] = record
+            self._uids[item.key] = item.uid
             self._tell(item.key, old, record)
 
     def drop(self, key: Key) -> None:
         """It is gone."""
         self.misunderstood.pop(key, None)
+        self._uids.pop(key, None)
         old = self.objects.pop(key, None)
         if old is not None:
             self._tell(key, old, None)

@@ -203,7 +203,6 @@ def approval(item: Given) -> records.Approval:
         message=spec.message,
         deleting=meta.deletion_timestamp is not None,
         created_at=meta.creation_timestamp,
-        uid=meta.uid,
     )
 
 
@@ -266,7 +265,6 @@ def store(item: Given) -> records.Store:
     return records.Store(
         namespace=meta.namespace,
         name=meta.name,
-        uid=meta.uid,
         resource_version=meta.resource_version,
         vault_url=str(azure.get("vaultUrl") or ""),
         auth_type=str(azure.get("authType") or ""),
@@ -326,7 +324,6 @@ def guard_policy(item: Given) -> records.GuardPolicy:
     given = _FOREIGN.read(item)
     spec = _table(given.spec)
     return records.GuardPolicy(
-        uid=given.metadata.uid,
         name=given.metadata.name,
         expressions=tuple(str(each.get("expression") or "") for each in _rows(spec.get("validations"))),
         fails_open=spec.get("failurePolicy") == "Ignore",
@@ -340,7 +337,6 @@ def guard_binding(item: Given) -> records.GuardBinding:
     actions, matches = spec.get("validationActions"), _table(spec.get("matchResources"))
     # The API server writes empty selectors and the usual policy of matching into what was left out.
     return records.GuardBinding(
-        uid=given.metadata.uid,
         name=given.metadata.name,
         policy=str(spec.get("policyName") or ""),
         denies=isinstance(actions, list) and "Deny" in actions,

@@ -20,7 +20,6 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -84,7 +83,6 @@ class Informer(Generic[R]):
     """Says where the kind lies now, when it is not where it was."""
     streams: bool = True
     """Try ``sendInitialEvents``; unset once the server has refused."""
-    uid: Callable[[R], str] = attrgetter("uid")
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     lists: int = 0
     """How many times everything was read; for tests and metrics."""
@@ -94,7 +92,7 @@ class Informer(Generic[R]):
     """When the server last said anything about this kind (monotonic)."""
 
     def __post_init__(self) -> None:
-        self.cache: Cache[R] = Cache(self.path, self.decode, self.on_change, self.uid)
+        self.cache: Cache[R] = Cache(self.path, self.decode, self.on_change)
         self._version = ""
         self._paged = True
         self._dead_ends = 0

@@ -90,11 +90,11 @@ class WorkQueue(Generic[K]):
         if self._delayed[0][2] == key:
             self._wake()  # whoever waits for a later time has to wait less
 
-    def retry(self, key: K, *, at_least: float = 0.0) -> float:
-        """Put *key* in line after its back-off, or *at_least* so many seconds; returns the wait."""
+    def retry(self, key: K) -> float:
+        """Put *key* in line after its back-off; returns the wait in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        wait = max(at_least, min(self._longest, self._first * float(2 ** min(failures, 20))))
+        wait = min(self._longest, self._first * float(2 ** min(failures, 20)))
         self.add_after(key, wait)
         return wait
 

@@ -173,7 +173,6 @@ class Approval:
     message: str = ""
     deleting: bool = False
     created_at: datetime.datetime | None = None
-    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +269,6 @@ class Store:
 
     namespace: str
     name: str
-    uid: str
     resource_version: str = ""
     vault_url: str = ""
     auth_type: str = ""
@@ -307,7 +305,6 @@ class Store:
 class GuardPolicy:
     """An admission policy, as far as it concerns ours."""
 
-    uid: str
     name: str
     expressions: tuple[str, ...] = ()
     """What it validates."""
@@ -318,7 +315,6 @@ class GuardPolicy:
 class GuardBinding:
     """What puts an admission policy in force."""
 
-    uid: str
     name: str
     policy: str
     denies: bool = False

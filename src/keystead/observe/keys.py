@@ -19,19 +19,14 @@ from keystead.model.records import (
 )
 from keystead.observe.ports import Caches
 from keystead.plan import policy
+from keystead.plan.provisioning import may_make
 
 
 def grants_of(changed: Any, caches: Caches) -> set[str]:
     """Names of grants that the object bears on, as it was or as it is."""
     match changed:
         case Grant():
-            mine = {each.resource_id.lower() for each in changed.identities}
-            sharing = {
-                other.name
-                for other in caches.grants()
-                if mine & {each.resource_id.lower() for each in other.identities}
-            }
-            return {changed.name, *sharing}
+            return {changed.name, *(other.name for other in caches.grants() if _may_share(changed, other))}
         case Claim() | Approval() | Federation():
             return {changed.grant_name}
         case Namespace():
@@ -42,6 +37,14 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
         case GuardPolicy() | GuardBinding():
             return {each.name for each in caches.grants()}
     return set()
+
+
+def _may_share(one: Grant, other: Grant) -> bool:
+    """Some identity may stand in both: named, or made by the growing pool of one and named by the other."""
+    named = [{each.resource_id.lower() for each in grant.identities} for grant in (one, other)]
+    if not named[0].isdisjoint(named[1]):
+        return True
+    return any(may_make(one, each) for each in named[1]) or any(may_make(other, each) for each in named[0])
 
 
 def _served(caches: Caches, namespace: str) -> set[str]:

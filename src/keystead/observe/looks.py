@@ -15,8 +15,10 @@ import structlog
 
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError, Refused
-from keystead.model.growth import Look
+from keystead.model.growth import FoundIdentity, Look, RoleHolders
+from keystead.model.ids import GroupId, VaultId
 from keystead.model.reasons import Reason
+from keystead.observe.ports import PoolReader
 
 log = structlog.get_logger("keystead.looks")
 _SETTLES = 300.0  # seconds until a list must show what Azure has confirmed
@@ -137,3 +139,22 @@ class Looks(Generic[K, T]):
         if reason is not watched.look.problem:
             log.warning("could not be read", what=str(key), reason=reason, error=str(error))
         watched.look = replace(watched.look, problem=reason, detail=str(error))
+
+
+class PoolLooks:
+    """What growing pools and role parity look at."""
+
+    def __init__(self, reader: PoolReader, clock: Clock, requeue: Callable[[str], None], paces: LookPaces) -> None:
+        nobody: tuple[FoundIdentity, ...] = ()
+        self.groups: Looks[GroupId, tuple[FoundIdentity, ...]] = Looks(reader.identities, nobody, clock, requeue, paces)
+        self.roles: Looks[VaultId, RoleHolders] = Looks(reader.role_holders, RoleHolders(), clock, requeue, paces)
+
+    async def until_read(self) -> None:
+        """Wait for the readings under way."""
+        await self.groups.until_read()
+        await self.roles.until_read()
+
+    async def stop(self) -> None:
+        """Read nothing more."""
+        await self.groups.stop()
+        await self.roles.stop()

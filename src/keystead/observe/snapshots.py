@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keystead.model.clock import Clock
 from keystead.model.growth import FoundIdentity, Look, RoleHolders
-from keystead.model.ids import GroupId, IdentityId, NamespaceUid, VaultId
+from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.records import (
     Claim,
     Cluster,
@@ -20,7 +20,7 @@ from keystead.model.records import (
     pool_units,
 )
 from keystead.observe.inventory import Inventory
-from keystead.observe.looks import Looks
+from keystead.observe.looks import PoolLooks
 from keystead.observe.ports import Caches
 from keystead.plan import policy
 from keystead.plan.provisioning import growing, vault_id
@@ -47,8 +47,7 @@ class Azure:
     """What is seen of Azure, each part with a rhythm of its own."""
 
     inventory: Inventory
-    groups: Looks[GroupId, tuple[FoundIdentity, ...]]
-    roles: Looks[VaultId, RoleHolders]
+    pools: PoolLooks
 
 
 class Observer:
@@ -59,8 +58,8 @@ class Observer:
     ) -> None:
         self._caches = caches
         self._inventory = azure.inventory
-        self._groups = azure.groups
-        self._roles = azure.roles
+        self._groups = azure.pools.groups
+        self._roles = azure.pools.roles
         self._memory = memory
         self._clock = clock
         self._cluster = cluster

@@ -247,7 +247,7 @@ class Operator:
         )
         growing = self._growing = grow(self._pools, clock, board, self.lease.may_write, requeue, settings, self.metrics)
         memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
-        azure = Azure(self.inventory, growing.groups, growing.roles)
+        azure = Azure(self.inventory, growing.looks)
         self._observer = Observer(caches, azure, memory, clock, cluster, limits_of(settings))
         publisher = Publisher(self._status)
         self.metrics.observe(caches, inventory=self.inventory, queue=queue, lanes=self.lanes.view)

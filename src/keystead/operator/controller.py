@@ -10,7 +10,6 @@ import structlog
 from keystead.apply.executor import Executor
 from keystead.kube.queue import Closed, WorkQueue
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError, Retryable
 from keystead.observe.snapshots import Observer
 from keystead.operator.collector import uncollected
 from keystead.plan.planner import make_plan
@@ -73,13 +72,9 @@ class Controller:
                     self._queue.add_after(name, rest)
                     continue
                 self._look_again(name, await self._reconcile(name))
-            except KeysteadError as error:
-                asked = error.after or 0.0 if isinstance(error, Retryable) else 0.0
-                again = self._queue.retry(name, at_least=asked)
-                log.warning("pass failed", grant=name, reason=error.reason, error=str(error), again=again)
             except (asyncio.CancelledError, KeyboardInterrupt):
                 raise
-            except Exception:
+            except Exception:  # what the worlds answer never comes so far: whoever asks them makes an outcome of it
                 log.exception("bug: pass failed unexpectedly", grant=name, again=self._queue.retry(name))
             finally:
                 self._queue.done(name)

@@ -9,8 +9,8 @@ from keystead.apply.ports import Requeue, WriteGate
 from keystead.azure.pool import PoolClient
 from keystead.model.clock import Clock
 from keystead.model.growth import FoundIdentity, RoleHolders
-from keystead.model.ids import GroupId, IdentityId, VaultId
-from keystead.observe.looks import LookPaces, Looks
+from keystead.model.ids import GroupId, IdentityId
+from keystead.observe.looks import LookPaces, PoolLooks
 from keystead.operator.settings import Settings
 from keystead.plan.steps import AssignRole, CreateIdentity, PoolStep
 from keystead.report.metrics import Metrics
@@ -20,15 +20,13 @@ from keystead.report.metrics import Metrics
 class GrowingParts:
     """Eyes and hands of growth."""
 
-    groups: Looks[GroupId, tuple[FoundIdentity, ...]]
-    roles: Looks[VaultId, RoleHolders]
+    looks: PoolLooks
     grower: Grower
 
     async def stop(self) -> None:
         """Let writes end, and read nothing more."""
         await self.grower.stop()
-        await self.groups.stop()
-        await self.roles.stop()
+        await self.looks.stop()
 
 
 def grow(
@@ -41,10 +39,8 @@ def grow(
     metrics: Metrics,
 ) -> GrowingParts:
     """All parts, joined: what is written corrects what was read."""
-    paces = LookPaces(drift=settings.drift_interval)
-    nobody: tuple[FoundIdentity, ...] = ()
-    groups = Looks(client.identities, nobody, clock, requeue, paces)
-    roles = Looks(client.role_holders, RoleHolders(), clock, requeue, paces)
+    looks = PoolLooks(client, clock, requeue, LookPaces(drift=settings.drift_interval))
+    groups, roles = looks.groups, looks.roles
 
     def moot(step: PoolStep) -> bool:
         match step:
@@ -78,7 +74,7 @@ def grow(
         doubted=doubted,
         counted=metrics.count_write,
     )
-    return GrowingParts(groups, roles, Grower(wiring))
+    return GrowingParts(looks, Grower(wiring))
 
 
 def _group(identity: IdentityId) -> GroupId:

@@ -21,12 +21,11 @@ from keystead.kube.permissions import VIEWER
 from keystead.kube.resources import GROUP
 from keystead.model.credentials import IdentityState
 from keystead.model.errors import KeysteadError, Refused, Retryable
-from keystead.model.growth import FoundIdentity, RoleHolders
-from keystead.model.ids import GroupId, IdentityId, VaultId
+from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Cluster
 from keystead.observe.inventory import Inventory, ListPaces
-from keystead.observe.looks import LookPaces, Looks
+from keystead.observe.looks import LookPaces, PoolLooks
 from keystead.observe.snapshots import Azure, Memory, Observer
 from keystead.operator.app import Seams, limits_of
 from keystead.operator.clock import LoopClock
@@ -62,14 +61,8 @@ class Look:
         paces = ListPaces(identity=settings.list_pace, drift=settings.drift_interval, retry=_RETRY)
         self._inventory = Inventory(self._identities, self._clock, lambda _grant, _seconds: None, paces)
         self._pools = PoolClient(self._credential, cloud, seams.azure_transport, self._clock)
-        nobody: tuple[FoundIdentity, ...] = ()
         rarely = LookPaces(drift=settings.drift_interval)
-        self._groups: Looks[GroupId, tuple[FoundIdentity, ...]] = Looks(
-            self._pools.identities, nobody, self._clock, lambda _: None, rarely
-        )
-        self._roles: Looks[VaultId, RoleHolders] = Looks(
-            self._pools.role_holders, RoleHolders(), self._clock, lambda _: None, rarely
-        )
+        self._looks = PoolLooks(self._pools, self._clock, lambda _: None, rarely)
         self._observer: Observer | None = None
         self.cluster = Cluster("", "")
 
@@ -87,7 +80,7 @@ class Look:
         await self.close()
 
     async def close(self) -> None:
-        for reading in (self._inventory, self._groups, self._roles):
+        for reading in (self._inventory, self._looks):
             await reading.stop()
         await self._identities.close()
         await self._pools.close()
@@ -130,8 +123,7 @@ class Look:
         """
         names = tuple(names)
         self._snapshots(names)
-        await self._groups.until_read()  # what a pool has grown by is read like the rest of it
-        await self._roles.until_read()
+        await self._looks.until_read()  # what a pool has grown by is read like the rest of it
         seen = self._snapshots(names)
         for left in reversed(range(_TRIES)):
             await self._inventory.until_read(lambda: progress(*self._count(seen)))
@@ -165,7 +157,7 @@ class Look:
         except Refused as error:
             raise _explained(error) from error
         memory = Memory({}, {}, {}, dict, frozenset)
-        azure = Azure(self._inventory, self._groups, self._roles)
+        azure = Azure(self._inventory, self._looks)
         self._observer = Observer(self._caches, azure, memory, self._clock, self.cluster, limits_of(settings))
 
     def _snapshots(self, names: Iterable[str]) -> dict[str, Snapshot | None]:

@@ -87,6 +87,17 @@ def growing(grant: Grant, cluster: Cluster) -> Growing | None:
     )
 
 
+def may_make(grant: Grant, resource_id: str) -> bool:
+    """Whether the identity's name begins as those that the grant's pool makes: true of all of these, and cheap to ask."""
+    return grant.provisioning is not None and f"/{grant.provisioning.name_prefix}-".lower() in resource_id.lower()
+
+
+def makes(grant: Grant, cluster: Cluster, identity: IdentityId) -> bool:
+    """Whether the identity goes by a name that the grant's pool gives, made already or not."""
+    grows = growing(grant, cluster) if may_make(grant, identity.text) else None
+    return grows is not None and grows.number(identity) is not None
+
+
 def vault_id(grant: Grant) -> VaultId | None:
     """The vault's ARM id; ``None`` when it is not given, or malformed."""
     try:

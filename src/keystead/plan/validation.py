@@ -2,8 +2,10 @@
 
 - No namespace rule at all is a problem; an empty selector is a rule, and matches every namespace as in Kubernetes.
 - An identity stands once in one grant: listed twice, or in two grants, it freezes each grant that lists it.
+- What goes by a name that a growing pool gives stands in that pool's grant, as if it were listed there.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
 from keystead.model.ids import IdentityId, VaultUrl
 from keystead.model.reasons import Reason
-from keystead.model.records import Grant
+from keystead.model.records import Cluster, Grant
 from keystead.plan import provisioning
 
 _PROJECT = re.compile(r"^([a-z0-9][a-z0-9-]*:)?p-[a-z0-9]+\Z")
@@ -58,10 +60,12 @@ class Validated:
     pool: tuple[Member, ...]
 
 
-def check(grant: Grant, others: Sequence[Grant]) -> Validated | tuple[Problem, ...]:
+def check(grant: Grant, others: Sequence[Grant], cluster: Cluster) -> Validated | tuple[Problem, ...]:
     """The parsed grant, or all its problems at once."""
-    problems = [*_namespace_problems(grant), *_pool_problems(grant, others), *_other_problems(grant)]
+    standing = sorted((each for each in others if not each.deleting), key=lambda each: each.name)
+    problems = [*_namespace_problems(grant), *_pool_problems(grant, standing, cluster), *_other_problems(grant)]
     problems += [Problem(*fault) for fault in provisioning.faults(grant)]
+    problems += _growth_problems(grant, standing, cluster)
     vault: VaultUrl | None = None
     try:
         vault = VaultUrl.parse(grant.vault_url)
@@ -103,32 +107,51 @@ def _namespace_problems(grant: Grant) -> Iterator[Problem]:
             yield Problem(f"{path}.values", repr(list(requirement.values)), allowed, cure)
 
 
-def _pool_problems(grant: Grant, others: Iterable[Grant]) -> Iterator[Problem]:
+def _pool_problems(grant: Grant, others: Sequence[Grant], cluster: Cluster) -> Iterator[Problem]:
     if not grant.identities and grant.provisioning is None:
         cure = "name at least one user-assigned identity, or let spec.provisioning make them"
         yield Problem("spec.identities", "no identity", "has no slot to give", cure)
     elsewhere: dict[str, str] = {}
-    for other in sorted((each for each in others if not each.deleting), key=lambda each: each.name):
+    for other in others:
         for each in other.identities:
             elsewhere.setdefault(_key(each.resource_id), other.name)
     seen: dict[str, int] = {}
     for index, member in enumerate(grant.identities):
         path, given = f"spec.identities[{index}].resourceId", repr(member.resource_id)
         try:
-            key = IdentityId.parse(member.resource_id).key
+            identity = IdentityId.parse(member.resource_id)
         except ValueError as error:
             yield Problem(path, given, str(error), "see `az identity show --query id`")
             continue
+        key = identity.key
         if key in seen:
             yield Problem(path, given, f"stands at spec.identities[{seen[key]}] already", "name it once")
         seen.setdefault(key, index)
         if key in elsewhere:
-            allowed, cure = f"stands in VaultGrant {elsewhere[key]} too", "leave each identity in one grant only"
-            yield Problem(path, given, allowed, cure, Reason.IDENTITY_SHARED)
+            yield _shared(path, given, f"stands in VaultGrant {elsewhere[key]} too")
+        elif maker := next((other.name for other in others if provisioning.makes(other, cluster, identity)), ""):
+            yield _shared(path, given, f"goes by a name that the growing pool of VaultGrant {maker} gives")
         if not 0 <= member.reserved_slots <= CREDENTIALS_PER_IDENTITY:
             path = f"spec.identities[{index}].reservedSlots"
             cure = f"give a number from 0 to {CREDENTIALS_PER_IDENTITY}"
             yield Problem(path, str(member.reserved_slots), "is not a number of slots on an identity", cure)
+
+
+def _growth_problems(grant: Grant, others: Iterable[Grant], cluster: Cluster) -> Iterator[Problem]:
+    """Identities of the growing pool that other grants name, and this one does not."""
+    mine = {_key(each.resource_id) for each in grant.identities}
+    for other in others:
+        for given in (each.resource_id for each in other.identities if _key(each.resource_id) not in mine):
+            if not provisioning.may_make(grant, given):
+                continue  # most are told apart without parsing them
+            with contextlib.suppress(ValueError):  # no id at all: the other grant's own problem
+                if provisioning.makes(grant, cluster, IdentityId.parse(given)):
+                    allowed = f"goes by a name that this pool gives, and stands in VaultGrant {other.name} too"
+                    yield _shared("spec.provisioning", repr(given), allowed)
+
+
+def _shared(path: str, given: str, where: str) -> Problem:
+    return Problem(path, given, where, "leave each identity in one grant only", Reason.IDENTITY_SHARED)
 
 
 def _other_problems(grant: Grant) -> Iterator[Problem]:

@@ -13,7 +13,6 @@ import asyncio
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import msgspec
 import structlog
@@ -71,13 +70,10 @@ class Engine:
         self._tokens = tokens
         self._shelf = shelf
         self.agenda = Agenda(clock)
-        inside = attrgetter("metadata.uid")
         self._external = Informer(
-            api, clock, EXTERNAL_SECRETS, read_external_secret, self._external_changed, how.patience, uid=inside
+            api, clock, EXTERNAL_SECRETS, read_external_secret, self._external_changed, how.patience
         )
-        self._stores = Informer(
-            api, clock, SECRET_STORES, read_secret_store, self._store_changed, how.patience, uid=inside
-        )
+        self._stores = Informer(api, clock, SECRET_STORES, read_secret_store, self._store_changed, how.patience)
         self._cluster_stores = Informer(
             api,
             clock,
@@ -85,7 +81,6 @@ class Engine:
             read_secret_store,
             self._store_changed,
             how.patience,
-            uid=inside,
             optional=True,  # External Secrets Operator can be installed without it
         )
         self._marks = Informer(

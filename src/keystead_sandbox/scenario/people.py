@@ -1,7 +1,8 @@
 """Gives everybody of the cast an account of their own, with the roles that Keystead ships, and nothing beyond them.
 
 - The operator and the engine are the ServiceAccounts of ``keystead rbac``; the people are bound to its roles.
-- A team's pipeline makes namespaces and what External Secrets reads, for which no role of Keystead's exists.
+- A team's pipeline makes namespaces and what External Secrets reads, for which no role of Keystead's exists, and may use
+  the grants that its namespaces are made into: the guard on namespaces asks for that.
 - The same on every cluster, so that a missing rule shows wherever rules are looked at.
 """
 
@@ -40,6 +41,12 @@ def _team_role(cast: Cast) -> dict[str, Any]:
     rules: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["delete"], "resourceNames": sorted(cast.fates)},
+        {
+            "apiGroups": ["keystead.dev"],
+            "resources": ["vaultgrants"],
+            "verbs": ["use"],
+            "resourceNames": [project.name for project in cast.projects],
+        },
         {
             "apiGroups": ["external-secrets.io"],
             "resources": ["secretstores", "externalsecrets"],

@@ -2,7 +2,7 @@
 
 - Everything lies in one folder, readable by its owner alone.
 - The operator and the engine are the unmodified executables; the clock's rate reaches them as ordinary settings.
-- Everybody acts as a ServiceAccount of their own, with the roles that Keystead ships.
+- Everybody acts as a ServiceAccount of their own, with the roles and under the guards that Keystead ships.
 """
 
 import asyncio
@@ -222,11 +222,12 @@ class Builder:
         return exported
 
     async def _wanted(self, environment: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Our kinds and roles, as the executable prints them, stand-ins for ESO's kinds, and the cast's accounts."""
+        """Our kinds, roles and guards, as the executable prints them, stand-ins for ESO's kinds, the cast's accounts."""
         keystead = executable("keystead")
         printed = await asyncio.gather(
             self._parts.output_of("crds", keystead, "crds", environment=environment),
             self._parts.output_of("rbac", keystead, "rbac", "--namespace", HOME, environment=environment),
+            self._parts.output_of("guards", keystead, "guards", "--namespace", HOME, environment=environment),
         )
         documents = [each for text in (*printed, _ESO_CRDS.read_bytes()) for each in yaml.safe_load_all(text) if each]
         return [*documents, *people.objects(self._cast)]
@@ -243,6 +244,7 @@ async def start_operator(stage: Stage, cast: Cast, parts: Parts, *, rate: float)
         "AZURE_TENANT_ID": roles.TENANT_ID,
         "KUBECONFIG": str(stage.cast_kubeconfig),
         "KEYSTEAD_LEASE_NAMESPACE": HOME,
+        "KEYSTEAD_REQUIRE_GUARDS": "true",
     }
     keystead = executable("keystead")
     return await parts.start("operator", keystead, "run", "--context", roles.OPERATOR, environment=environment)
