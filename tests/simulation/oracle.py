@@ -60,6 +60,12 @@ def says_adopt(grant: Object | None, namespace: str, account: str) -> bool:
     return bool({"*", namespace, f"{namespace}/{account}"} & word)
 
 
+def once_said(place: Place, namespace: str, account: str) -> bool:
+    """Whether an admin has ever said so, of whichever grant."""
+    said = {"metadata": {"annotations": {"keystead.dev/adopt": ",".join(place.said)}}}
+    return says_adopt(said, namespace, account)
+
+
 def name_of(place: Place, uid: str, namespace: str, account: str, identity: Identity, held_as: str = "") -> str:
     """The digest that ends a ledger entry's name."""
     parts = "\n".join(
@@ -213,14 +219,8 @@ def _of_entry(stage: Stage, place: Place, entry: Object) -> No | None:
 def exempt(place: Place, identity: Identity, held: Credential) -> bool:
     """Grants that retain or only observe leave credentials on purpose."""
     entry = entry_of(place, identity, held.name)
-    names = [entry["spec"]["grantName"]] if entry is not None else list(place.specs)
-    return (
-        any(
-            spec.get("revocation") == "Retain" or spec.get("observeOnly")
-            for spec in (place.specs.get(name, {}) for name in names)
-        )
-        or "retained" in place.specs
-    )
+    names = {entry["spec"]["grantName"]} if entry is not None else {*place.specs}
+    return bool(names & place.retained) or any(place.specs.get(name, {}).get("observeOnly") for name in names)
 
 
 def reason_of(item: Object, type_: str = "Ready") -> tuple[str, str]:

@@ -109,7 +109,7 @@ def write_grant(stage: Stage, place: Place, event: "Event") -> None:
     spec = {**place.specs.get(event.on, {}), **change}
     place.specs[event.on] = spec
     if spec.get("revocation") == "Retain":
-        place.specs["retained"] = {}
+        place.retained.add(event.on)
     stage.touch(place)
     _put_grant(stage, place, event.on)
 
@@ -147,6 +147,7 @@ def say_adopt(stage: Stage, place: Place, event: "Event") -> None:
         metadata["annotations"] = {"keystead.dev/adopt": event.given["word"]}
     if place.object("vaultgrants", event.on) is not None:
         stage.touch(place)
+        place.said.add(event.given["word"])
         stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata}, manager="admin")
 
 

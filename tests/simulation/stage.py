@@ -35,11 +35,12 @@ from keystead_sandbox.kube.errors import ApiError
 from keystead_sandbox.resources import Application, Identity
 from keystead_sandbox.world import World
 from simulation.loop import outside
+from simulation.secrecy import PLANTED
 from simulation.wire import Trouble
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 VAULTS = ("team-kv", "other-kv")
-PLANTED = "planted-value-of-a-secret"  # nothing may ever show it
+_STALE = 40.0  # seconds: what an operator may not know yet of what people did
 Object = dict[str, Any]
 
 
@@ -71,6 +72,15 @@ class Setup:
     """Operators may make identities and give roles."""
 
 
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """A credential of others, and the identity that it was written to: one that is made anew has another client."""
+
+    client_id: str
+    issuer: str
+    subject: str
+
+
 @dataclass
 class Place:
     """One cluster and what goes with it."""
@@ -88,6 +98,10 @@ class Place:
     deleted_claims: set[str] = field(default_factory=set)
     adopted: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By identity and name, both in lower case: issuer and subject of what the operator took over and has not given up."""
+    retained: set[str] = field(default_factory=set)
+    """Grants that have ever said that credentials stay."""
+    said: set[str] = field(default_factory=set)
+    """What admins have ever said may be taken over."""
 
     @property
     def letter(self) -> str:
@@ -135,6 +149,11 @@ class Stage:
                 )
         self.foreign_since: dict[str, float] = defaultdict(lambda: float("-inf"))
         """By identity: when somebody other than an operator last wrote there."""
+        self.theirs: dict[tuple[str, str], Theirs] = {}
+        """By identity and name, both in lower case: what others have written, and must find as they left it."""
+        for identity in self.identities.values():
+            for held in identity.credentials.values():
+                self._know_theirs(identity.resource_id, held.name)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self.counts: dict[str, int] = defaultdict(int)
 
@@ -183,12 +202,22 @@ class Stage:
 
     async def ask_azure(self, method: str, path: str, body: Any = None) -> int:
         """A request of a tool that is not ours; it tries again a few times, as such tools do."""
+        lane, _, name = path.partition("/federatedIdentityCredentials/")
+        self.theirs.pop((lane.lower(), name.lower()), None)  # while it is under way, and when nobody knows how it ended
         for attempt in itertools.count():
             status = await self._ask_once(method, path, msgspec.json.encode(body) if body is not None else b"")
+            if status in (200, 201) and method == "PUT":
+                self._know_theirs(lane, name)
             if status < 400 or status not in (409, 429) or attempt > 3:
                 return status
             await self.clock.sleep(2.0 + 4.0 * self.chance.random())
         return 0
+
+    def _know_theirs(self, lane: str, name: str) -> None:
+        identity = self.azure.identity(lane)
+        held = identity.credentials.get(name.lower()) if identity is not None else None
+        if identity is not None and held is not None:
+            self.theirs[lane.lower(), name.lower()] = Theirs(identity.client_id, held.issuer, held.subject)
 
     async def _ask_once(self, method: str, path: str, body: bytes) -> int:
         token = self.app.authority.issue(self.foreigner, "https://management.azure.com/")
@@ -278,6 +307,10 @@ class Stage:
     def touch(self, place: Place, namespace: str = "") -> None:
         """People have changed something here."""
         place.changed[namespace] = place.changed[""] = self.now
+
+    def is_settled(self, place: Place) -> bool:
+        """Nothing has changed or failed for so long that an operator must know the world."""
+        return self.now - place.changed[""] > _STALE and self.now > place.calm_from
 
     def disturb(self, place: Place | None, seconds: float) -> None:
         """Something fails for so long: what waits by back-off meanwhile may wait twice as long again."""

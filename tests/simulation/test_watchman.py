@@ -1,0 +1,569 @@
+"""Each rule of the watchman notices its break, and says what broke; the same without the break leaves it silent."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pytest
+
+from keystead_sandbox.faults import Effect, Fault
+from keystead_sandbox.resources import Identity
+from simulation import growing
+from simulation.people import API, CLIENT
+from simulation.scene import Rogue, Scene, event, on_stage
+from simulation.secrecy import PLANTED
+
+_KS = r"ks-\w{8}-shop-keystead-\w{26}"
+_STORE = "/apis/external-secrets.io/v1/namespaces/shop/secretstores/azure-store"
+_ACCOUNT = "/api/v1/namespaces/shop/serviceaccounts/keystead"
+Act: TypeAlias = Callable[[Scene, bool], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is done, rightly or wrongly, and what the watchman says of the latter."""
+
+    act: Act
+    rule: str
+    says: str
+    setting: dict[str, Any] = field(default_factory=dict)
+
+
+CASES: list[Case] = []
+
+
+def breaks(rule: str, says: str, **setting: Any) -> Callable[[Act], Act]:
+    def enter(act: Act) -> Act:
+        CASES.append(Case(act, rule, says, setting))
+        return act
+
+    return enter
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.act.__name__)
+def test_the_watchman_notices(case: Case, wrong: bool) -> None:
+    async def play() -> None:
+        scene = Scene(**case.setting)
+        await scene.settle()
+        await case.act(scene, wrong)
+        told = [re.sub(r": at \d+\.\d s, cluster a: ", ": ", each) for each in scene.watchman.breaks]
+        assert len(told) == wrong, told
+        assert not wrong or re.fullmatch(f"{case.rule}: {case.says}", told[0]), told
+
+    on_stage(play)
+
+
+def test_every_rule_of_the_watchman_is_in_the_table() -> None:
+    """As the sources name them: a new rule comes with a case of its own."""
+    sources = [path.read_text() for path in _sources()]
+    named = {
+        name for text in sources for name in re.findall(r'(?:self\.fail\(\w[\w.]*, |return )"([\w -]+)", f"', text)
+    }
+
+    assert named == {case.rule for case in CASES}
+    assert len(named) > 20
+
+
+def _sources() -> list[Any]:
+    from pathlib import Path
+
+    return [Path(__file__).with_name(f"{each}.py") for each in ("watchman", "others", "growing")]
+
+
+def _path(identity: Identity, name: str = "") -> str:
+    return f"{identity.resource_id}/federatedIdentityCredentials/{name}"
+
+
+async def _later(work: Any, seconds: float) -> "asyncio.Task[Any]":
+    """Begin something, and go on so much later while it may still be under way."""
+    task = asyncio.get_running_loop().create_task(work)
+    await asyncio.sleep(seconds)
+    return task
+
+
+async def _two(scene: Scene, first: int, second: int, seconds: float) -> None:
+    """Two writes, one so long after the other."""
+    rogue = scene.rogue
+    await rogue.lead()
+    names = []
+    for namespace, number in (("shop", first), ("till", second)):
+        await rogue.look(scene.identity(number))
+        names.append(await rogue.record(rogue.entry(namespace, scene.identity(number))))
+    one = await _later(rogue.write(scene.identity(first), names[0]), seconds)
+    await rogue.write(scene.identity(second), names[1], "till")
+    await one
+
+
+# Rights, leadership and pace -------------------------------------------------------------------------------------
+
+
+@breaks("rights", r"the operator's roles lack a rule: GET /api/v1/secrets")
+async def asking_for_what_no_role_allows(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.kube("GET", "/api/v1/secrets" if wrong else "/api/v1/namespaces")
+
+
+@breaks("leader", "rogue-a writes to Azure while another leads")
+async def writing_while_another_leads(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead(holder="another" if wrong else "")
+    await scene.rogue.serve()
+
+
+@breaks("leader", "rogue-a writes to Azure while nobody leads")
+async def writing_while_nobody_leads(scene: Scene, wrong: bool) -> None:
+    if not wrong:
+        await scene.rogue.lead()
+    await scene.rogue.serve()
+
+
+@breaks("leader", "rogue-a writes to Azure while nobody leads", grows=True)
+async def growing_while_nobody_leads(scene: Scene, wrong: bool) -> None:
+    if not wrong:
+        await scene.rogue.lead()
+    await _make(scene, "grown-abcdefgh-001")
+
+
+@breaks("lease", r"rogue-a begins a write \d\.\d s before its lease ends")
+async def beginning_a_write_that_could_outlive_the_lease(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead(15)
+    await scene.settle(10 if wrong else 5)
+    await scene.rogue.serve()
+
+
+@breaks("overlap", "rogue-a and rogue-a write on identity-0 at once")
+async def writing_twice_on_one_identity_at_once(scene: Scene, wrong: bool) -> None:
+    scene.stage.azure.faults.add(Fault(effect=Effect.DELAY, method="PUT", delay=10.0 if wrong else 1.0, times=1))
+    await _two(scene, 0, 0, 5.0)
+
+
+@breaks("overlap", "rogue-2 and rogue-a write on identity-0 at once")
+async def writing_beside_the_last_leader(scene: Scene, wrong: bool) -> None:
+    """The last one's write is still under way; where it was killed, it is nobody's any more."""
+    first, second = scene.rogue, Rogue(scene, scene.place, "rogue-2", 1)
+    scene.stage.azure.faults.add(Fault(effect=Effect.DELAY, method="PUT", delay=20.0, times=1))
+    await first.lead()
+    open_write = await _later(first.serve(), 5.0)
+    if not wrong:
+        first.replica.process.kill()
+    await second.lead()
+    await second.serve("till")
+    await open_write
+
+
+@breaks("retry-after", "rogue-a writes on identity-0 before the time that Azure named")
+async def writing_before_the_time_that_azure_named(scene: Scene, wrong: bool) -> None:
+    scene.stage.azure.faults.add(Fault(method="PUT", times=1, status=429, code="TooManyRequests", retry_after=17.0))
+    await _two(scene, 0, 0, 10.0 if wrong else 18.0)
+
+
+@breaks("pace", r"rogue-a writes 3\.\d\d s after its last write \(identity\)")
+async def writing_too_soon_on_an_identity(scene: Scene, wrong: bool) -> None:
+    await _two(scene, 0, 0, 3.5 if wrong else 4.0)
+
+
+@breaks("pace", r"rogue-a writes 0\.4\d s after its last write \(subscription\)")
+async def writing_too_soon_in_a_subscription(scene: Scene, wrong: bool) -> None:
+    await _two(scene, 0, 1, 0.4 if wrong else 0.5)
+
+
+@breaks("pace", r"rogue-a writes 0\.0\d s after its last write \(tenant\)")
+async def writing_too_soon_in_the_tenant(scene: Scene, wrong: bool) -> None:
+    await _two(scene, 0, 2, 0.05 if wrong else 0.1)
+
+
+# Writes to Azure -------------------------------------------------------------------------------------------------
+
+
+@breaks("ledger first", f"{_KS} is written, but the ledger has never recorded it")
+async def writing_what_the_ledger_has_never_recorded(scene: Scene, wrong: bool) -> None:
+    """People have just changed something, which is no excuse."""
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    scene.happens("make_namespace", "busy")
+    entry = rogue.entry("shop", identity)
+    if not wrong:
+        await rogue.record(entry)
+    await rogue.write(identity, entry["metadata"]["name"])
+
+
+@breaks("ledger first", f"{_KS} is written, but the ledger does not record it any more")
+async def writing_what_the_ledger_has_forgotten(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    name = await rogue.record(rogue.entry("shop", identity))
+    if wrong:
+        await rogue.kube("DELETE", f"/apis/{API}/federations/{name}")
+        await rogue.forget(name)
+    await rogue.write(identity, name)
+
+
+@breaks("names", r"kx-shop-\w{26} is written, which is no name of ours")
+async def writing_by_a_name_that_is_not_ours(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    ours = rogue.entry("shop", identity)["metadata"]["name"]
+    name = await rogue.record(rogue.entry("shop", identity, name=f"kx-shop-{ours[-26:]}" if wrong else ""))
+    await rogue.write(identity, name)
+
+
+@breaks("foreign", f"{_KS} on identity-0 is not ours and is written over")
+async def writing_over_what_says_something_else(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    name = await rogue.record(rogue.entry("shop", identity))
+    trust = ("https://other", "theirs") if wrong else tuple(rogue.trust("shop").values())
+    scene.stage.azure.add_credential(identity, name, *trust)
+    await rogue.write(identity, name)
+
+
+@breaks("foreign", "theirs-00 on identity-0 is not ours and is deleted")
+async def deleting_what_others_have_written(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    ours = f"ks-{scene.place.id}-old"
+    scene.stage.azure.add_credential(identity, ours, *rogue.trust("shop").values())
+    assert await rogue.erase(identity, "theirs-00" if wrong else ours) == 200
+
+
+@breaks("foreign", f"{_KS} on identity-0 is not ours and is deleted")
+async def deleting_by_our_name_what_trusts_another(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    name = await rogue.record(rogue.entry("shop", identity))
+    trust = ("https://other", "theirs") if wrong else tuple(rogue.trust("shop").values())
+    scene.stage.azure.add_credential(identity, name, *trust)
+    scene.happens("delete_claim", "shop", name="g0")
+    assert await rogue.erase(identity, name) == 200
+
+
+@breaks("room", f"{_KS} is written to identity-0, which is full", foreign=20)
+async def writing_a_twenty_first(scene: Scene, wrong: bool) -> None:
+    if not wrong:
+        del scene.identity().credentials["theirs-00"]
+    await scene.rogue.lead()
+    await scene.rogue.serve()
+
+
+@breaks("room", f"{_KS} is written to identity-0, which is full", foreign=19, clusters=2)
+async def writing_a_twenty_first_beside_another_cluster(scene: Scene, wrong: bool) -> None:
+    """The other cluster's operator wrote long before the last look, or since: then no client can know."""
+    ours, other = scene.rogues
+    await ours.lead()
+    await other.lead()
+    if wrong:
+        await other.serve()
+        await scene.settle()
+        await ours.serve()
+        return
+    await scene.settle()
+    await ours.look(scene.identity())
+    await other.serve()
+    name = await ours.record(ours.entry("shop", scene.identity()))
+    assert await ours.write(scene.identity(), name) == 400
+
+
+@breaks("unproven", f"{_KS} is written to grown-abcdefgh-001, which nobody has proven")
+async def serving_by_an_identity_that_nobody_has_proven(scene: Scene, wrong: bool) -> None:
+    rogue, stage = scene.rogue, scene.stage
+    await rogue.lead()
+    tags = {"keystead-cluster": scene.place.id, "keystead-grant": "g0"}
+    made = stage.azure.add_identity("grown-abcdefgh-001", tags=tags)
+    stage.azure.assign_role(made.principal_id, "Key Vault Secrets User", stage.vaults[0].resource_id)
+    if not wrong:
+        status, _ = await rogue.azure("GET", "/secrets/one", who=made, host="https://team-kv.vault.azure.net")
+        assert status == 200
+    await rogue.look(made)
+    name = await rogue.record(rogue.entry("shop", made))
+    await rogue.write(made, name)
+
+
+@pytest.mark.parametrize("deed", ["delete_namespace", "recreate_namespace"])
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+def test_a_write_for_a_namespace_that_is_another_by_now_is_noticed(deed: str, late: bool) -> None:
+    async def play() -> None:
+        scene = Scene()
+        await scene.settle()
+        name = await scene.rogue.record(scene.rogue.entry("shop", scene.identity()))
+        await scene.rogue.lead()
+        scene.happens(deed, "shop")
+        await scene.settle(7.0 if late else 3.0)
+        await scene.rogue.write(scene.identity(), name)
+        told = [each.partition("cluster a: ")[2] for each in scene.watchman.breaks]
+        assert told == ([f"{name} is written, but its namespace is gone or another one"] if late else [])
+
+    on_stage(play)
+
+
+@breaks("live uid", f"{_KS} is written, but its namespace is gone or another one")
+async def writing_for_a_namespace_that_is_gone(scene: Scene, wrong: bool) -> None:
+    rogue = scene.rogue
+    await rogue.lead()
+    name = await rogue.record(rogue.entry("shop", scene.identity()))
+    scene.happens("delete_namespace", "shop" if wrong else "till")
+    await scene.settle(7.0)
+    await rogue.write(scene.identity(), name)
+
+
+def _forbidden(reason: str, deed: str, on: str, **given: Any) -> None:
+    """Something that people did a minute ago, and the operator does not heed."""
+
+    async def act(scene: Scene, wrong: bool) -> None:
+        await scene.rogue.lead()
+        name = await scene.rogue.record(scene.rogue.entry("shop", scene.identity()))
+        if wrong:
+            scene.happens(deed, on, **given)
+        await scene.settle()
+        await scene.rogue.write(scene.identity(), name)
+
+    act.__name__ = f"writing_although_{reason.replace(' ', '_')}"
+    CASES.append(Case(act, "permission", f"{_KS} is written although {reason}"))
+
+
+_forbidden("its claim is gone", "delete_claim", "shop", name="g0")
+_forbidden("its grant is gone", "delete_grant", "g0")
+_forbidden("it was denied", "decide", "shop", grant="g0", decision="Denied", by="ann")
+_forbidden("its namespace is not allowed", "write_grant", "g0", namespaces={"names": ["till"]})
+_forbidden("nobody has approved it", "write_grant", "g0", approval="Required")
+_forbidden("its ledger entry is being deleted", "delete_entry", "shop")
+
+
+@breaks("needless", f"{_KS} is deleted although nothing forbids it")
+async def deleting_what_nothing_forbids(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    name = await scene.rogue.serve()
+    if not wrong:
+        scene.happens("delete_claim", "shop", name="g0")
+    await scene.settle()
+    await scene.rogue.erase(scene.identity(), name)
+
+
+@breaks("order", f"{_KS} is deleted while the account still names its identity")
+async def deleting_before_the_annotation_is_withdrawn(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    name = await scene.rogue.finish()
+    scene.happens("delete_claim", "shop", name="g0")
+    await scene.settle()
+    if not wrong:
+        await scene.rogue.withdraw()
+    await scene.rogue.erase(scene.identity(), name)
+
+
+# Adoption --------------------------------------------------------------------------------------------------------
+
+
+async def _by_hand(scene: Scene, word: str = "*", **trust: str) -> None:
+    """A credential for the shop that was made by hand, and an admin's word on it."""
+    given = {**scene.rogue.trust("shop"), **trust}
+    scene.stage.azure.add_credential(scene.identity(), "by-hand", given["issuer"], given["subject"])
+    if word:
+        scene.happens("say_adopt", "g0", word=word)
+    await scene.settle()
+    await scene.rogue.lead()
+    await scene.rogue.look(scene.identity())
+
+
+@breaks("adoption", "by-hand is taken over, and nobody has said so")
+async def taking_over_without_a_word(scene: Scene, wrong: bool) -> None:
+    await _by_hand(scene, "till" if wrong else "shop/keystead")
+    scene.happens("make_namespace", "busy")
+    await scene.rogue.record(scene.rogue.entry("shop", scene.identity(), held_as="by-hand"))
+
+
+@breaks("adoption", "by-hand is taken over, and nobody has said so")
+async def taking_over_when_the_word_is_long_withdrawn(scene: Scene, wrong: bool) -> None:
+    await _by_hand(scene)
+    if wrong:
+        scene.happens("say_adopt", "g0", word="till")
+    await scene.settle()
+    await scene.rogue.record(scene.rogue.entry("shop", scene.identity(), held_as="by-hand"))
+
+
+@breaks("adoption", "by-hand is taken over, which trusts something else")
+async def taking_over_what_trusts_something_else(scene: Scene, wrong: bool) -> None:
+    await _by_hand(scene)
+    entry = scene.rogue.entry("shop", scene.identity(), held_as="by-hand")
+    entry["spec"]["credential"]["audience"] = "api://else" if wrong else entry["spec"]["credential"]["audience"]
+    await scene.rogue.record(entry)
+
+
+@breaks("adoption", "by-hand is taken over, and does not stand")
+async def taking_over_what_does_not_stand(scene: Scene, wrong: bool) -> None:
+    await _by_hand(scene, **({"subject": "another"} if wrong else {}))
+    await scene.rogue.record(scene.rogue.entry("shop", scene.identity(), held_as="by-hand"))
+
+
+@breaks("look first", "by-hand is others' too, and is deleted without a look at it")
+async def deleting_what_was_taken_over_without_a_look(scene: Scene, wrong: bool) -> None:
+    await _by_hand(scene)
+    await scene.rogue.record(scene.rogue.entry("shop", scene.identity(), held_as="by-hand"))
+    scene.happens("delete_claim", "shop", name="g0")
+    await scene.settle()
+    if not wrong:
+        await scene.rogue.look(scene.identity())
+    assert await scene.rogue.erase(scene.identity(), "by-hand") == 200
+    scene.judge.look()
+    assert scene.judge.breaks == []
+
+
+# Writes to Kubernetes --------------------------------------------------------------------------------------------
+
+
+@breaks("finalizers", f"PATCH {_ACCOUNT} sets finalizers")
+async def setting_a_finalizer_on_what_is_not_ours(scene: Scene, wrong: bool) -> None:
+    metadata = {"name": "keystead", **({"finalizers": ["keystead.dev/revoke"]} if wrong else {})}
+    await scene.rogue.kube("PATCH", _ACCOUNT, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+
+def _unproven(how: str, *parts: str) -> None:
+    async def act(scene: Scene, wrong: bool) -> None:
+        rogue, identity = scene.rogue, scene.identity()
+        await rogue.lead()
+        for part in parts if wrong else ("serve", "wait", "prove", "prove"):
+            if part == "serve":
+                await rogue.serve()
+            elif part == "wait":
+                await scene.settle(20)
+            else:
+                await rogue.prove(identity)
+        await rogue.annotate(identity)
+
+    act.__name__ = f"annotating_{how}"
+    CASES.append(Case(act, "annotation", "shop/keystead is annotated without a proven exchange"))
+
+
+_unproven("without_an_exchange", "serve", "wait")
+_unproven("after_one_exchange", "serve", "wait", "prove")
+_unproven("after_exchanges_that_failed", "serve", "prove", "prove")
+_unproven(
+    "after_one_that_failed_and_one_that_did_not", "serve", "prove", "wait", "wait", "wait", "wait", "wait", "prove"
+)
+
+
+@breaks("annotation", "shop/keystead is annotated without a proven exchange")
+async def annotating_after_exchanges_of_an_older_credential(scene: Scene, wrong: bool) -> None:
+    rogue, identity = scene.rogue, scene.identity()
+    await rogue.lead()
+    name = await rogue.finish()
+    if wrong:
+        scene.happens("delete_ours", "identity-0", nth=0)
+        await scene.settle()
+        assert await rogue.write(identity, name) == 201
+    await scene.settle()
+    await rogue.annotate(identity)
+
+
+@breaks("forgotten", f"the ledger entry {_KS} goes while its credential stands")
+async def forgetting_what_still_stands(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    name = await scene.rogue.serve()
+    scene.happens("delete_claim", "shop", name="g0")
+    await scene.settle()
+    if not wrong:
+        await scene.rogue.erase(scene.identity(), name)
+    await scene.rogue.forget(name)
+
+
+@breaks("force", "shop/azure-store is applied by force, and nobody has said so")
+async def applying_by_force_without_a_word(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.kube("PATCH", _STORE, _store(), **({"force": "true"} if wrong else {}))
+
+
+@breaks("force", "shop/keystead is applied by force, and nobody has said so")
+async def applying_by_force_when_the_word_is_for_another(scene: Scene, wrong: bool) -> None:
+    scene.happens("say_adopt", "g0", word="till" if wrong else "*")
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "keystead"}}
+    await scene.rogue.kube("PATCH", _ACCOUNT, body, force="true")
+
+
+@breaks("force", "shop/azure-store is applied by force, and nobody has said so")
+async def taking_fields_off_a_store_without_a_word(scene: Scene, wrong: bool) -> None:
+    """A merge asks no owner either; a mark on the store is none."""
+    await scene.rogue.kube("PATCH", _STORE, _store())
+    less = {"spec": {"provider": {"azurekv": {"tenantId": None}}}}
+    await scene.rogue.kube("PATCH", _STORE, less if wrong else {"metadata": {"annotations": {"a": "b"}}})
+
+
+def _store() -> dict[str, Any]:
+    vault = {"authType": "WorkloadIdentity", "vaultUrl": "https://team-kv.vault.azure.net"}
+    spec = {"provider": {"azurekv": {**vault, "serviceAccountRef": {"name": "keystead"}}}}
+    kind = {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore"}
+    return {**kind, "metadata": {"name": "azure-store"}, "spec": spec}
+
+
+@breaks("foreign", "shop/vaultclaims/mine is not ours and is deleted")
+async def deleting_a_claim_that_a_tenant_has_made(scene: Scene, wrong: bool) -> None:
+    folder = f"/apis/{API}/namespaces/shop/vaultclaims"
+    if wrong:
+        scene.happens("make_claim", "shop", grant="g0", name="mine")
+    else:
+        metadata = {"name": "mine", "labels": {"app.kubernetes.io/managed-by": "keystead"}}
+        claim = {"apiVersion": API, "kind": "VaultClaim", "metadata": metadata, "spec": {"grantName": "g0"}}
+        await scene.rogue.kube("POST", folder, claim)
+    await scene.rogue.kube("DELETE", f"{folder}/mine")
+
+
+@breaks("foreign", "shop/keystead names an identity by others' word, and loses it")
+async def withdrawing_an_annotation_that_others_have_made(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    if wrong:
+        scene.happens("make_account", "shop", annotated=True)
+    else:
+        await scene.rogue.finish()
+    account = scene.place.object("serviceaccounts", "keystead", "shop")
+    assert account is not None
+    assert CLIENT in account["metadata"]["annotations"]
+    await scene.rogue.withdraw()
+
+
+@breaks("secret", "POST /apis/events.k8s.io/v1/namespaces/shop/events carries a token or a secret's value")
+async def telling_a_secret_in_an_event(scene: Scene, wrong: bool) -> None:
+    body = event("shop", PLANTED if wrong else "fine")
+    await scene.rogue.kube("POST", "/apis/events.k8s.io/v1/namespaces/shop/events", body)
+    assert len(scene.place.objects("events", "shop")) == 1
+
+
+@breaks("secret", r"GET /subscriptions/\S+ carries a token or a secret's value")
+async def telling_azure_a_token(scene: Scene, wrong: bool) -> None:
+    """In a path; the header of every request and the form of every exchange carry one rightly."""
+    await scene.rogue.prove(scene.identity())
+    token = scene.stage.app.authority.issue(scene.place.application, "https://management.azure.com/")
+    await scene.rogue.azure("GET", _path(scene.identity(), token if wrong else "none"))
+
+
+# Growth ----------------------------------------------------------------------------------------------------------
+
+
+async def _make(scene: Scene, name: str) -> None:
+    path = f"{growing.group_of(scene.stage).id}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+    tags = {"keystead-cluster": scene.place.id, "keystead-grant": "g0"}
+    await scene.rogue.azure("PUT", path, {"location": "westeurope", "tags": tags})
+
+
+@breaks("growth", "grown-abcdefgh-001 is written over, and is not ours", grows=True)
+async def growing_over_what_others_have_made(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    scene.stage.azure.add_identity(f"grown-abcdefgh-00{1 if wrong else 2}", tags={"owner": "somebody"})
+    await _make(scene, "grown-abcdefgh-001")
+
+
+@breaks("growth", r"DELETE \S+/grown-abcdefgh-001: growth deletes and changes nothing", grows=True)
+async def deleting_an_identity(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    await _make(scene, "grown-abcdefgh-001")
+    if wrong:
+        made = next(each for each in scene.stage.azure.identities.values() if each.name == "grown-abcdefgh-001")
+        await scene.rogue.azure("DELETE", made.resource_id)
+
+
+@breaks("growth", "grown-abcdefgh-001 is given a role, and is another cluster's", grows=True)
+async def giving_a_role_to_another_clusters(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    tags = {"keystead-cluster": "another" if wrong else scene.place.id}
+    made = scene.stage.azure.add_identity("grown-abcdefgh-001", tags=tags)
+    role = scene.stage.azure.role("Key Vault Secrets User")
+    assert role is not None
+    name = "/providers/Microsoft.Authorization/roleAssignments/00000000-0000-4000-8000-000000000001"
+    given = {"principalId": made.principal_id, "roleDefinitionId": role.id, "principalType": "ServicePrincipal"}
+    await scene.rogue.azure("PUT", f"{scene.stage.vaults[0].resource_id}{name}", {"properties": given})
