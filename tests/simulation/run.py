@@ -5,9 +5,9 @@ import gc
 import hashlib
 import logging
 import random
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,6 +24,7 @@ _SETTLES = 2400.0  # seconds in which all must come to rest once nothing fails a
 _QUIET = 240.0  # seconds at rest in which requests are counted
 _PER_MINUTE = 8.0  # requests of one replica at rest, drift lists and heartbeats on top
 _MOST_BREAKS = 12
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Outcome:
 
 
 @dataclass
-class _Log:
+class Log:
     """All that was said: log lines, and what the loop complains of."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -65,8 +66,13 @@ class _Log:
 
 
 def play(story: Story) -> Outcome:
-    """Play *story*; whatever the global state of logging was, it is again afterwards."""
-    log, before = _Log(), structlog.get_config()
+    """Play *story* to its end."""
+    return staged(story, Run.play)
+
+
+def staged(story: Story, work: "Callable[[Run], Coroutine[Any, Any, T]]") -> T:
+    """Do *work* on *story*, on a loop of its own; whatever the global state of logging was, it is again afterwards."""
+    log, before = Log(), structlog.get_config()
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, log],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -77,8 +83,12 @@ def play(story: Story) -> Outcome:
     gc.disable()  # a cycle's end must not depend on what ran before
     loop = VirtualLoop()
     loop.set_exception_handler(log.complain)
+
+    async def begin() -> T:
+        return await work(Run(story, log))
+
     try:
-        return loop.run_until_complete(_play(story, log))
+        return loop.run_until_complete(begin())
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
@@ -100,12 +110,10 @@ def play_again(outcome: Outcome, plays: Callable[[Story], Outcome] = play) -> Ou
     return replace(outcome, breaks=(*outcome.breaks, text))
 
 
-async def _play(story: Story, log: _Log) -> Outcome:
-    return await _Play(story, log).run()
+class Run:
+    """One story, and everybody who watches it."""
 
-
-class _Play:
-    def __init__(self, story: Story, log: _Log) -> None:
+    def __init__(self, story: Story, log: Log) -> None:
         self.story = story
         self.log = log
         self.stage = Stage(story.setup)
@@ -117,10 +125,11 @@ class _Play:
             for number in range(story.setup.replicas)
         ]
 
-    async def run(self) -> Outcome:
+    async def play(self) -> Outcome:
+        """From the first event to the end of the last replica."""
         for event in self.story.events:
             await self._until(event.at)
-            self._happen(event)
+            self.happen(event)
             if event.at == 0.0:
                 continue
             if not self.watchman.replicas:
@@ -131,9 +140,9 @@ class _Play:
             for replica in self.replicas:
                 replica.start()
         await self._until(LENGTH)
-        breaks = await self._rest()
-        outcome = self._outcome(breaks)
-        await self._end()
+        breaks = await self.rest()
+        outcome = self.outcome(breaks)
+        await self.end()
         return outcome
 
     async def _until(self, moment: float) -> None:
@@ -141,7 +150,7 @@ class _Play:
             await asyncio.sleep(min(_LOOK, moment - self.stage.now))
             self.judge.look()
 
-    def _happen(self, event: Event) -> None:
+    def happen(self, event: Event) -> None:
         place = self.stage.places[event.place]
         if event.deed in REPLICA_DEEDS:
             replica = self.replicas[event.place * self.story.setup.replicas + event.replica]
@@ -149,7 +158,7 @@ class _Play:
         else:
             DEEDS[event.deed](self.stage, place, event)
 
-    async def _rest(self) -> list[str]:
+    async def rest(self) -> list[str]:
         """Nothing fails any more; everything must settle, and then be quiet."""
         stage = self.stage
         stage.azure.faults.clear()
@@ -169,9 +178,9 @@ class _Play:
             return [f"unsettled: {each}" for each in complaints]
         if self.judge.breaks or self.watchman.breaks:
             return []
-        return await self._quiet()
+        return await self.quiet()
 
-    async def _quiet(self) -> list[str]:
+    async def quiet(self) -> list[str]:
         before = dict(self.watchman.requests)
         await self._until(self.stage.now + _QUIET)
         found = []
@@ -187,12 +196,12 @@ class _Play:
                 found.append(f"hot loop: {name} makes {more} requests in {_QUIET:.0f} s at rest, not {allowed:.0f}")
         return found
 
-    def _outcome(self, rest: list[str]) -> Outcome:
+    def outcome(self, rest: list[str]) -> Outcome:
         breaks = [*self.watchman.breaks, *self.judge.breaks, *rest]
         for replica in self.replicas:
             breaks += [f"died: {replica.place.letter}-{replica.number}: {each}" for each in replica.died]
         breaks += [
-            f"bug: {line.get('event')} {line.get('grant', '')}: {str(line.get('exception'))[-600:]}"
+            f"{line['event']} {line.get('grant') or line.get('credential')}: {str(line.get('exception'))[-600:]}"
             for line in self.log.lines
             if str(line.get("event")).startswith("bug")
         ]
@@ -243,7 +252,7 @@ class _Play:
                     said.append((f"{plural} {metadata.get('namespace', '')}/{metadata['name']}", repr(each)))
         return [f"secret: {what} shows a token or a secret's value" for what, text in said if secrecy.shows(text)]
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
         for replica in self.replicas:
             await replica.bury()
         await self.stage.close()

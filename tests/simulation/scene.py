@@ -49,7 +49,7 @@ class Scene:
         members = (Member("identity-0", foreign), *_MEMBERS[1:])
         self.stage = Stage(replace(SETUP, clusters=clusters, members=members, grows=grows))
         self.watchman, self.judge = Watchman(self.stage), Judge(self.stage)
-        self.rogues = [Rogue(self, place, f"rogue-{place.letter}") for place in self.stage.places]
+        self.rogues = [Rogue(self.watchman, place, f"rogue-{place.letter}") for place in self.stage.places]
         self.place, self.rogue = self.stage.places[0], self.rogues[0]
         for place in self.stage.places:
             self._furnish(place)
@@ -67,6 +67,14 @@ class Scene:
             self.happens("make_claim", name, place=place.number, grant="g0", name="g0")
             metadata = {"name": "keystead", "namespace": name}
             self.stage.put(place, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+    async def serve(self, seconds: float = 60.0) -> None:
+        """Let a real operator bring everything to rest, and end it: nobody corrects what comes after."""
+        replica = Replica(self.stage, self.place, 1, self.watchman, self.watchman.replicas)
+        replica.start()
+        await asyncio.sleep(seconds)
+        await replica.bury()
+        assert self.watchman.breaks == []
 
     def happens(self, deed: str, on: str = "", *, place: int = 0, **given: Any) -> None:
         """Somebody does something, as in a story."""
@@ -89,14 +97,14 @@ class Scene:
 class Rogue:
     """In the place of one replica of one cluster."""
 
-    def __init__(self, scene: Scene, place: Place, name: str, number: int = 0) -> None:
-        self.stage, self.place, self.name = scene.stage, place, name
-        self.replica = Replica(scene.stage, place, number, scene.watchman, scene.watchman.replicas)
+    def __init__(self, watchman: Watchman, place: Place, name: str, number: int = 0) -> None:
+        self.stage, self.place, self.name = watchman.stage, place, name
+        self.replica = Replica(self.stage, place, number, watchman, watchman.replicas)
         self.replica.process = Process(name)
-        scene.watchman.replicas[name] = self.replica
+        watchman.replicas[name] = self.replica
         chance = random.Random(name)  # noqa: S311 - so that it repeats
-        line = Line(self.replica.process, scene.watchman, chance, place.troubles)
-        self._azure = AzureTransport(line, scene.stage.app)
+        line = Line(self.replica.process, watchman, chance, place.troubles)
+        self._azure = AzureTransport(line, self.stage.app)
         self._kube = KubeTransport(line, place.cluster)
         self._user = f"replica-{number}"
 

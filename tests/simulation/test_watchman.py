@@ -141,7 +141,7 @@ async def writing_twice_on_one_identity_at_once(scene: Scene, wrong: bool) -> No
 @breaks("overlap", "rogue-2 and rogue-a write on identity-0 at once")
 async def writing_beside_the_last_leader(scene: Scene, wrong: bool) -> None:
     """The last one's write is still under way; where it was killed, it is nobody's any more."""
-    first, second = scene.rogue, Rogue(scene, scene.place, "rogue-2", 1)
+    first, second = scene.rogue, Rogue(scene.watchman, scene.place, "rogue-2", 1)
     scene.stage.azure.faults.add(Fault(effect=Effect.DELAY, method="PUT", delay=20.0, times=1))
     await first.lead()
     open_write = await _later(first.serve(), 5.0)
