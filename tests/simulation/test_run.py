@@ -208,6 +208,15 @@ def test_a_secret_in_the_metrics_is_noticed() -> None:
     assert staged(Story(_ONE, ()), work) == [told]
 
 
+def test_a_secret_in_a_complaint_of_the_loop_is_noticed() -> None:
+    async def work(run: Run) -> list[str]:
+        asyncio.get_running_loop().call_exception_handler({"message": f"lost {PLANTED}"})
+        return await _breaks(run)
+
+    found = staged(Story(_ONE, ()), work)
+    assert found[1:] == ["secret: a complaint of the loop shows a token or a secret's value"]
+
+
 # Replay ----------------------------------------------------------------------------------------------------------
 
 
