@@ -43,7 +43,7 @@ def _by_force(stage: Stage, place: Place, namespace: str, name: str) -> tuple[st
     """By force, or by a merge, which asks no owner either."""
     grants = place.objects("vaultgrants")
     now = any(oracle.says_adopt(each, namespace, "keystead") for each in grants)
-    if now or (oracle.once_said(place, namespace, "keystead") and not stage.is_settled(place)):
+    if now or (oracle.once_said(place, namespace, "keystead") and not stage.is_known(place, namespace)):
         return None
     return "force", f"{namespace}/{name} is applied by force, and nobody has said so"
 

@@ -40,7 +40,8 @@ from simulation.wire import Trouble
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 VAULTS = ("team-kv", "other-kv")
-_STALE = 40.0  # seconds: what an operator may not know yet of what people did
+_STALE = 15.0  # seconds: what an operator may not know yet of what people did
+_ANYWHERE = "*"  # no namespace can be called so
 Object = dict[str, Any]
 
 
@@ -93,8 +94,11 @@ class Place:
     troubles: list[Trouble] = field(default_factory=list)
     specs: dict[str, Object] = field(default_factory=dict)
     changed: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
-    """When people last changed a namespace or what is in it; empty is anything of the cluster."""
+    """When people last changed a namespace or what is in it, or a grant, which is anywhere."""
     calm_from: float = 0.0
+    """Until then something fails, or waits by back-off for having failed."""
+    clear_from: float = 0.0
+    """Until then an operator may see the cluster as it was: its API server, its watches or itself have not kept up."""
     deleted_claims: set[str] = field(default_factory=set)
     adopted: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By identity and name, both in lower case: issuer and subject of what the operator took over and has not given up."""
@@ -306,16 +310,23 @@ class Stage:
 
     def touch(self, place: Place, namespace: str = "") -> None:
         """People have changed something here."""
-        place.changed[namespace] = place.changed[""] = self.now
+        place.changed[namespace or _ANYWHERE] = self.now
 
-    def is_settled(self, place: Place) -> bool:
-        """Nothing has changed or failed for so long that an operator must know the world."""
-        return self.now - place.changed[""] > _STALE and self.now > place.calm_from
+    def is_known(self, place: Place, namespace: str) -> bool:
+        """What concerns a namespace has not changed for so long, and was so plain to see, that an operator must know it."""
+        changed = max(place.changed[namespace], place.changed[_ANYWHERE])
+        return self.now - changed > _STALE and self.now > place.clear_from
 
-    def disturb(self, place: Place | None, seconds: float) -> None:
-        """Something fails for so long: what waits by back-off meanwhile may wait twice as long again."""
+    def disturb(self, place: Place | None, seconds: float, *, blinds: bool = False) -> None:
+        """Something fails for so long: what waits by back-off meanwhile may wait twice as long again.
+
+        Where it *blinds*, it is in the way of looks at the cluster, and not only of writes.
+        """
+        until = self.now + seconds * 3 + 45
         for each in self.places if place is None else [place]:
-            each.calm_from = max(each.calm_from, self.now + seconds * 3 + 45)
+            each.calm_from = max(each.calm_from, until)
+            if blinds:
+                each.clear_from = max(each.clear_from, until)
 
 
 class Credential:

@@ -182,7 +182,7 @@ class Watchman:
             self.fail(place, "ledger first", f"{name} is written, but the ledger has never recorded it")
             return
         if entry is None:
-            if self.stage.is_settled(place):
+            if self.stage.is_known(place, _namespace_of(given["subject"])):
                 self.fail(place, "ledger first", f"{name} is written, but the ledger does not record it any more")
             return
         held = identity.credentials.get(name.lower())
@@ -199,7 +199,8 @@ class Watchman:
         if uid != spec["namespaceUID"] and stage.now - changed > _LOOK and stage.now - replica.thawed > _LOOK:
             self.fail(place, "live uid", f"{name} is written, but its namespace is gone or another one")
         no = oracle.forbids(stage, place, identity, _as_held(name, given))
-        if no is not None and self.stage.is_settled(place) and not oracle.braked(stage, place, spec["grantName"]):
+        known = self.stage.is_known(place, spec["namespace"])
+        if no is not None and known and not oracle.braked(stage, place, spec["grantName"]):
             self.fail(place, "permission", f"{name} is written although {no.reason}")
 
     def _check_room(self, place: Place, identity: Identity, name: str) -> None:
@@ -230,7 +231,7 @@ class Watchman:
         no = oracle.forbids(self.stage, place, identity, held)
         probe = entry is not None and growing.is_probe(entry)
         needed = no is None and entry is not None and not probe and not self._drains(place, entry, identity)
-        if needed and self.stage.is_settled(place):
+        if needed and self.stage.is_known(place, _namespace_of(held.subject)):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
         self._check_order(place, identity, name, held.subject)
 
@@ -248,7 +249,7 @@ class Watchman:
         found = place.object("namespaces", namespace)
         if found is None or found["metadata"].get("deletionTimestamp"):
             return
-        if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or not self.stage.is_settled(place):
+        if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or self.stage.now < place.clear_from:
             return
         holder = place.object("serviceaccounts", account, namespace)
         notes = (holder or {"metadata": {}})["metadata"].get("annotations") or {}
@@ -304,8 +305,8 @@ class Watchman:
             self.fail(place, "adoption", f"{given['name']} is taken over, which trusts something else")
         grant = place.object("vaultgrants", spec["grantName"])
         whom = spec["namespace"], spec["serviceAccountName"]
-        settled, once = self.stage.is_settled(place), oracle.once_said(place, *whom)
-        if not once or (settled and not oracle.says_adopt(grant, *whom)):
+        known, once = self.stage.is_known(place, whom[0]), oracle.once_said(place, *whom)
+        if not once or (known and not oracle.says_adopt(grant, *whom)):
             self.fail(place, "adoption", f"{given['name']} is taken over, and nobody has said so")
         if identity is None:
             return
@@ -368,6 +369,11 @@ def _as_held(name: str, given: dict[str, Any]) -> Credential:
 
 def _holds(finalizers: list[str] | None) -> bool:
     return any("keystead" in each for each in finalizers or ())
+
+
+def _namespace_of(subject: str) -> str:
+    parts = subject.split(":")
+    return parts[2] if len(parts) == 4 else ""
 
 
 def _short(lane: str) -> str:
