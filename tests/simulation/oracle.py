@@ -174,9 +174,14 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
     if not spec["claimName"]:
         return None  # a probe: how long it may stand is judged at rest
     claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
+    del stage
+    return _refuses(place, grant, namespace, claim, held.subject)
+
+
+def _refuses(place: Place, grant: Object, namespace: Object, claim: Object | None, subject: str) -> No | None:
     if claim is None or claim["metadata"].get("deletionTimestamp"):
         return No("its claim is gone")
-    denied, approvers = words(place, grant, namespace, held.subject)
+    denied, approvers = words(place, grant, namespace, subject)
     if denied:
         return No("it was denied")
     if not is_valid(place, grant):
@@ -185,8 +190,29 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
         return No("its namespace is not allowed", edit=True)
     if grant["spec"]["approval"] == "Required" and not approvers - {claim["spec"].get("requestedBy")}:
         return No("nobody has approved it", edit=True)
-    del stage
     return None
+
+
+def admits(place: Place, claim: Object) -> bool:
+    """Whether a claim may have a credential, whatever the ledger says of it."""
+    grant = place.object("vaultgrants", claim["spec"]["grantName"])
+    namespace = place.object("namespaces", claim["metadata"]["namespace"])
+    if grant is None or namespace is None:
+        return False
+    if grant["metadata"].get("deletionTimestamp") or namespace["metadata"].get("deletionTimestamp"):
+        return False
+    subject = f"system:serviceaccount:{claim['metadata']['namespace']}:{account_of(grant, claim)}"
+    return _refuses(place, grant, namespace, claim, subject) is None
+
+
+def forbids_entry(stage: Stage, place: Place, entry: Object) -> No | None:
+    """The same for what a ledger entry records, wherever it is written."""
+    identity = stage.azure.identity(entry["spec"]["identityResourceId"])
+    if identity is None:
+        return None
+    given = entry["spec"]["credential"]
+    held = Credential(given["name"], given["issuer"], given["subject"], given["audience"], 0.0)
+    return forbids(stage, place, identity, held)
 
 
 def braked(stage: Stage, place: Place, grant_name: str) -> bool:
@@ -203,17 +229,8 @@ def braked(stage: Stage, place: Place, grant_name: str) -> bool:
         if each["spec"]["grantName"] == grant_name and not each["metadata"].get("deletionTimestamp")
         if each["spec"]["claimName"]
     ]
-    edits = sum(1 for each in entries if (no := _of_entry(stage, place, each)) is not None and no.edit)
+    edits = sum(1 for each in entries if (no := forbids_entry(stage, place, each)) is not None and no.edit)
     return edits > 5 and edits > len(entries) / 5
-
-
-def _of_entry(stage: Stage, place: Place, entry: Object) -> No | None:
-    identity = stage.azure.identity(entry["spec"]["identityResourceId"])
-    if identity is None:
-        return None
-    given = entry["spec"]["credential"]
-    held = Credential(given["name"], given["issuer"], given["subject"], given["audience"], 0.0)
-    return forbids(stage, place, identity, held)
 
 
 def exempt(place: Place, identity: Identity, held: Credential) -> bool:

@@ -136,6 +136,7 @@ class Run:
                 for replica in self.replicas:
                     replica.start()
             self.judge.look()
+            self.watchman.look()
         if not self.watchman.replicas:
             for replica in self.replicas:
                 replica.start()
@@ -149,6 +150,7 @@ class Run:
         while self.stage.now < moment:
             await asyncio.sleep(min(_LOOK, moment - self.stage.now))
             self.judge.look()
+            self.watchman.look()
 
     def happen(self, event: Event) -> None:
         place = self.stage.places[event.place]

@@ -79,12 +79,14 @@ class Scene:
     def happens(self, deed: str, on: str = "", *, place: int = 0, **given: Any) -> None:
         """Somebody does something, as in a story."""
         DEEDS[deed](self.stage, self.stage.places[place], Event(self.stage.now, deed, on, place, given=given))
+        self.watchman.look()
 
     def identity(self, number: int = 0) -> Identity:
         return self.stage.identities[f"identity-{number}"]
 
     async def settle(self, seconds: float = _SETTLED) -> None:
         await asyncio.sleep(seconds)
+        self.watchman.look()
 
     async def watch(self, seconds: float) -> None:
         """Let the judge look now and then, as a story does."""
@@ -92,6 +94,7 @@ class Scene:
         while self.stage.now < until:
             await asyncio.sleep(3.0)
             self.judge.look()
+            self.watchman.look()
 
 
 class Rogue:

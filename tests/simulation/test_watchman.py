@@ -36,6 +36,43 @@ def test_every_rule_of_the_watchman_is_in_the_table() -> None:
     assert len(named) > 20
 
 
+@pytest.mark.parametrize(("seconds", "blind", "told"), [(5.0, False, 0), (20.0, False, 1), (20.0, True, 0)])
+def test_what_an_operator_cannot_know_yet_excuses_a_write(seconds: float, blind: bool, told: int) -> None:
+    async def play() -> None:
+        scene = Scene()
+        await scene.settle()
+        await scene.rogue.lead()
+        name = await scene.rogue.record(scene.rogue.entry("shop", scene.identity()))
+        scene.stage.disturb(scene.place, 30.0, blinds=blind)
+        await scene.settle(3.0)
+        scene.happens("delete_claim", "shop", name="g0")
+        await scene.settle(seconds)
+        await scene.rogue.write(scene.identity(), name)
+        assert len(scene.watchman.breaks) == told, scene.watchman.breaks
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize(("seconds", "blind", "told"), [(5.0, False, 0), (20.0, False, 1), (20.0, True, 0)])
+def test_what_an_operator_cannot_know_yet_excuses_a_delete(seconds: float, blind: bool, told: int) -> None:
+    """The claim was gone for a moment."""
+
+    async def play() -> None:
+        scene = Scene()
+        await scene.settle()
+        await scene.rogue.lead()
+        name = await scene.rogue.serve()
+        scene.stage.disturb(scene.place, 30.0, blinds=blind)
+        scene.happens("delete_claim", "shop", name="g0")
+        await scene.settle(3.0)
+        scene.happens("make_claim", "shop", grant="g0", name="g0")
+        await scene.settle(seconds)
+        await scene.rogue.erase(scene.identity(), name)
+        assert len(scene.watchman.breaks) == told, scene.watchman.breaks
+
+    on_stage(play)
+
+
 @pytest.mark.parametrize("deed", ["delete_namespace", "recreate_namespace"])
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 def test_a_write_for_a_namespace_that_is_another_by_now_is_noticed(deed: str, late: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from keystead_sandbox.resources import AUDIENCE, Credential, Identity
-from simulation import growing, oracle, others, secrecy
+from simulation import growing, memory, oracle, others, secrecy
 from simulation.replica import Replica
 from simulation.stage import Place, Stage
 from simulation.wire import Asked, Headers
@@ -52,6 +52,13 @@ class Watchman:
     """By identity and cluster, when the cluster's operator last wrote there."""
     _recorded: set[tuple[int, str, str, str]] = field(default_factory=set)
     """By cluster: name, issuer and subject of all that its ledger has ever recorded."""
+
+    def __post_init__(self) -> None:
+        self._memory = memory.Memory(self.stage)
+
+    def look(self) -> None:
+        """At the world as it is now."""
+        self._memory.look()
 
     def fail(self, place: Place, rule: str, text: str) -> None:
         self.breaks.append(f"{rule}: at {self.stage.now:.1f} s, cluster {place.letter}: {text}")
@@ -199,8 +206,8 @@ class Watchman:
         if uid != spec["namespaceUID"] and stage.now - changed > _LOOK and stage.now - replica.thawed > _LOOK:
             self.fail(place, "live uid", f"{name} is written, but its namespace is gone or another one")
         no = oracle.forbids(stage, place, identity, _as_held(name, given))
-        known = self.stage.is_known(place, spec["namespace"])
-        if no is not None and known and not oracle.braked(stage, place, spec["grantName"]):
+        braked = oracle.braked(stage, place, spec["grantName"])
+        if no is not None and not self._memory.may_write(place, entry) and not braked:
             self.fail(place, "permission", f"{name} is written although {no.reason}")
 
     def _check_room(self, place: Place, identity: Identity, name: str) -> None:
@@ -230,15 +237,10 @@ class Watchman:
                 self.fail(place, "look first", f"{name} is others' too, and is deleted without a look at it")
         no = oracle.forbids(self.stage, place, identity, held)
         probe = entry is not None and growing.is_probe(entry)
-        needed = no is None and entry is not None and not probe and not self._drains(place, entry, identity)
-        if needed and self.stage.is_known(place, _namespace_of(held.subject)):
+        needed = no is None and entry is not None and not probe and not memory.drains(place, entry)
+        if needed and entry is not None and not self._memory.may_delete(place, entry):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
         self._check_order(place, identity, name, held.subject)
-
-    def _drains(self, place: Place, entry: dict[str, Any], identity: Identity) -> bool:
-        grant = place.object("vaultgrants", entry["spec"]["grantName"])
-        wanted = grant["spec"].get("identities") or [] if grant is not None else []
-        return identity.resource_id.lower() not in {each["resourceId"].lower() for each in wanted}
 
     def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:
         """With the namespace alive the annotation goes before the credential."""

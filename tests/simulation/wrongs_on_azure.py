@@ -230,6 +230,7 @@ def _forbidden(reason: str, deed: str, on: str, **given: Any) -> None:
     async def act(scene: Scene, wrong: bool) -> None:
         await scene.rogue.lead()
         name = await scene.rogue.record(scene.rogue.entry("shop", scene.identity()))
+        await scene.settle(3.0)
         if wrong:
             scene.happens(deed, on, **given)
         await scene.settle()
@@ -245,6 +246,18 @@ _forbidden("it was denied", "decide", "shop", grant="g0", decision="Denied", by=
 _forbidden("its namespace is not allowed", "write_grant", "g0", namespaces={"names": ["till"]})
 _forbidden("nobody has approved it", "write_grant", "g0", approval="Required")
 _forbidden("its ledger entry is being deleted", "delete_entry", "shop")
+
+
+@TABLE.breaks("permission", r"ks-\w{8}-new-keystead-\w{26} is written although its namespace is not allowed")
+async def writing_at_once_what_was_never_allowed(scene: Scene, wrong: bool) -> None:
+    """That it has just been asked for is no excuse."""
+    await scene.rogue.lead()
+    if not wrong:
+        scene.happens("write_grant", "g0", namespaces={"names": ["shop", "till", "new"]})
+    scene.happens("make_namespace", "new")
+    scene.happens("make_claim", "new", grant="g0", name="g0")
+    name = await scene.rogue.record(scene.rogue.entry("new", scene.identity()))
+    await scene.rogue.write(scene.identity(), name, "new")
 
 
 @TABLE.breaks("needless", f"{KS} is deleted although nothing forbids it")
