@@ -196,6 +196,7 @@ class Watchman:
         self._check_foreign(place, identity, name, (given["issuer"], given["subject"]), "written over")
         if held is None:
             self._check_room(place, identity, name)
+        self._check_will(place, entry, "written")
         spec = entry["spec"]
         if spec["claimName"] and growing.unproven(self.stage, identity):
             self.fail(place, "unproven", f"{name} is written to {identity.name}, which nobody has proven")
@@ -209,6 +210,17 @@ class Watchman:
         braked = oracle.braked(stage, place, spec["grantName"])
         if no is not None and not self._memory.may_write(place, entry) and not braked:
             self.fail(place, "permission", f"{name} is written although {no.reason}")
+
+    def _check_will(self, place: Place, entry: dict[str, Any], what: str) -> None:
+        """A grant that only observes has nothing written and nothing deleted, one that retains has nothing deleted."""
+        name, spec = entry["spec"]["credential"]["name"], entry["spec"]
+        grant = place.object("vaultgrants", spec["grantName"])
+        if grant is None or growing.is_probe(entry) or not self.stage.is_known(place, spec["namespace"]):
+            return
+        if grant["spec"].get("observeOnly"):
+            self.fail(place, "observes", f"{name} is {what} although its grant only observes")
+        elif what == "deleted" and grant["spec"].get("revocation") == "Retain":
+            self.fail(place, "retained", f"{name} is deleted although its grant retains it")
 
     def _check_room(self, place: Place, identity: Identity, name: str) -> None:
         """A 21st is tried only when somebody else has written since the last look."""
@@ -240,6 +252,8 @@ class Watchman:
         needed = no is None and entry is not None and not probe and not memory.drains(place, entry)
         if needed and entry is not None and not self._memory.may_delete(place, entry):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
+        if entry is not None:
+            self._check_will(place, entry, "deleted")
         self._check_order(place, identity, name, held.subject)
 
     def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:

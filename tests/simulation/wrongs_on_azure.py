@@ -260,6 +260,34 @@ async def writing_at_once_what_was_never_allowed(scene: Scene, wrong: bool) -> N
     await scene.rogue.write(scene.identity(), name, "new")
 
 
+@TABLE.breaks("observes", f"{KS} is written although its grant only observes")
+async def writing_for_a_grant_that_only_observes(scene: Scene, wrong: bool) -> None:
+    await scene.rogue.lead()
+    scene.happens("write_grant", "g0", observeOnly=wrong)
+    await scene.settle()
+    await scene.rogue.serve()
+
+
+@TABLE.breaks("observes", f"{KS} is deleted although its grant only observes")
+async def deleting_for_a_grant_that_only_observes(scene: Scene, wrong: bool) -> None:
+    await _delete_under(scene, observeOnly=wrong)
+
+
+@TABLE.breaks("retained", f"{KS} is deleted although its grant retains it")
+async def deleting_what_a_grant_retains(scene: Scene, wrong: bool) -> None:
+    await _delete_under(scene, revocation="Retain" if wrong else "Revoke")
+
+
+async def _delete_under(scene: Scene, **spec: Any) -> None:
+    """A claim goes, and its credential with it."""
+    await scene.rogue.lead()
+    name = await scene.rogue.serve()
+    scene.happens("write_grant", "g0", **spec)
+    scene.happens("delete_claim", "shop", name="g0")
+    await scene.settle()
+    assert await scene.rogue.erase(scene.identity(), name) == 200
+
+
 @TABLE.breaks("needless", f"{KS} is deleted although nothing forbids it")
 async def deleting_what_nothing_forbids(scene: Scene, wrong: bool) -> None:
     await scene.rogue.lead()
