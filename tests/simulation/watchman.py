@@ -215,7 +215,7 @@ class Watchman:
         """A grant that only observes has nothing written and nothing deleted, one that retains has nothing deleted."""
         name, spec = entry["spec"]["credential"]["name"], entry["spec"]
         grant = place.object("vaultgrants", spec["grantName"])
-        if grant is None or growing.is_probe(entry) or not self.stage.is_known(place, spec["namespace"]):
+        if grant is None or growing.is_probe(entry) or not self.stage.is_known(place):
             return
         if grant["spec"].get("observeOnly"):
             self.fail(place, "observes", f"{name} is {what} although its grant only observes")

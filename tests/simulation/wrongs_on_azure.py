@@ -283,8 +283,8 @@ async def _delete_under(scene: Scene, **spec: Any) -> None:
     await scene.rogue.lead()
     name = await scene.rogue.serve()
     scene.happens("write_grant", "g0", **spec)
-    scene.happens("delete_claim", "shop", name="g0")
     await scene.settle()
+    scene.happens("delete_claim", "shop", name="g0")
     assert await scene.rogue.erase(scene.identity(), name) == 200
 
 
