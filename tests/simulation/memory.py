@@ -20,9 +20,20 @@ class Memory:
     _unwanted: dict[tuple[int, str], float] = field(default_factory=dict)
     """By the same, when something did, or it had to move."""
 
+    _touched: dict[tuple[int, str], float] = field(default_factory=dict)
+    """By cluster and grant, when it did more than observe."""
+    _revoked: dict[tuple[int, str], float] = field(default_factory=dict)
+    """By the same, when it did not retain."""
+
     def look(self) -> None:
         now = self.stage.now
         for place in self.stage.places:
+            for grant in place.objects("vaultgrants"):
+                key = (place.number, grant["metadata"]["name"])
+                if not grant["spec"].get("observeOnly"):
+                    self._touched[key] = now
+                if grant["spec"].get("revocation") != "Retain":
+                    self._revoked[key] = now
             for claim in place.objects("vaultclaims"):
                 namespace = place.object("namespaces", claim["metadata"]["namespace"])
                 if namespace is not None and oracle.admits(place, claim):
@@ -44,6 +55,14 @@ class Memory:
     def may_delete(self, place: Place, entry: Object) -> bool:
         """Whether it may take it for one that has to go still."""
         return self._is_news(place, self._unwanted.get((place.number, entry["metadata"]["name"]), float("-inf")))
+
+    def may_touch(self, place: Place, grant: str) -> bool:
+        """Whether it may take the grant for one that does more than observe still."""
+        return self._is_news(place, self._touched.get((place.number, grant), float("-inf")))
+
+    def may_revoke(self, place: Place, grant: str) -> bool:
+        """Whether it may take it for one that does not retain still."""
+        return self._is_news(place, self._revoked.get((place.number, grant), float("-inf")))
 
     def _is_news(self, place: Place, last: float) -> bool:
         return self.stage.now - last <= _STALE or self.stage.now < place.clear_from

@@ -312,8 +312,8 @@ class Stage:
         """People have changed something here."""
         place.changed[namespace or _ANYWHERE] = self.now
 
-    def is_known(self, place: Place, namespace: str = "") -> bool:
-        """What concerns a namespace, or no more than grants, has not changed for so long, and was so plain to see, that an operator must know it."""
+    def is_known(self, place: Place, namespace: str) -> bool:
+        """What concerns a namespace has not changed for so long, and was so plain to see, that an operator must know it."""
         changed = max(place.changed[namespace], place.changed[_ANYWHERE])
         return self.now - changed > _STALE and self.now > place.clear_from
 

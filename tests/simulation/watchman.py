@@ -215,11 +215,12 @@ class Watchman:
         """A grant that only observes has nothing written and nothing deleted, one that retains has nothing deleted."""
         name, spec = entry["spec"]["credential"]["name"], entry["spec"]
         grant = place.object("vaultgrants", spec["grantName"])
-        if grant is None or growing.is_probe(entry) or not self.stage.is_known(place):
+        if grant is None or growing.is_probe(entry):
             return
-        if grant["spec"].get("observeOnly"):
+        if grant["spec"].get("observeOnly") and not self._memory.may_touch(place, spec["grantName"]):
             self.fail(place, "observes", f"{name} is {what} although its grant only observes")
-        elif what == "deleted" and grant["spec"].get("revocation") == "Retain":
+        retains = grant["spec"].get("revocation") == "Retain"
+        if what == "deleted" and retains and not self._memory.may_revoke(place, spec["grantName"]):
             self.fail(place, "retained", f"{name} is deleted although its grant retains it")
 
     def _check_room(self, place: Place, identity: Identity, name: str) -> None:
