@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 
-from simulation.run import Outcome, play
+from simulation.run import Outcome, play, play_again
 from simulation.shrink import shrink, tell
 from simulation.story import write_story
 
@@ -63,7 +63,7 @@ def _outcomes(seeds: range) -> Iterator[Outcome]:
 
 def _play(seed: int) -> Outcome:
     try:
-        return play(write_story(seed))
+        return play_again(play(write_story(seed)))
     except Exception:  # noqa: BLE001 - a seed that cannot be played is broken, and the others go on
         text = "simulation: " + " | ".join(traceback.format_exc().strip().splitlines()[-6:])
         return Outcome(seed, (text,), "", 0, 0, 0, 0, 0.0, {})

@@ -49,8 +49,21 @@ class Judge:
                 forbidden
             ):
                 self.breaks.append(f"bound: {name} stands on {identity.name} although {no.reason}")
+        self._look_at_theirs()
         for key in self._calm.keys() - present:
             del self._calm[key]
+
+    def _look_at_theirs(self) -> None:
+        """What others have written stands as they left it, for as long as its identity does."""
+        for (lane, name), theirs in list(self.stage.theirs.items()):
+            identity = self.stage.azure.identity(lane)
+            held = identity.credentials.get(name) if identity is not None else None
+            if identity is None or identity.client_id != theirs.client_id:
+                del self.stage.theirs[lane, name]
+            elif held is None or (held.issuer, held.subject) != (theirs.issuer, theirs.subject):
+                del self.stage.theirs[lane, name]
+                what = "is gone" if held is None else "says something else"
+                self.breaks.append(f"foreign: {name} on {identity.name} {what}, which others have written")
 
     def _prune(self) -> None:
         """What was taken over and is gone, or says otherwise, is others' business again."""
@@ -60,6 +73,8 @@ class Judge:
                 held = identity.credentials.get(name) if identity is not None else None
                 if held is None or (held.issuer, held.subject) != trust:
                     del place.adopted[lane, name]
+                if held is None:
+                    self.stage.theirs.pop((lane, name), None)  # others' no more: ours to delete
 
     def _held_back(self, place: Place, identity: Identity, name: str, no: oracle.No) -> bool:
         entry = oracle.entry_of(place, identity, name)
@@ -235,7 +250,7 @@ class Judge:
             metadata = account["metadata"]
             notes = metadata.get("annotations") or {}
             client = notes.get(CLIENT)
-            if not client or "by-hand" in notes or "retained" in place.specs:
+            if not client or "by-hand" in notes or place.retained:
                 continue
             subject = f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}"
             if any(each["spec"]["credential"]["subject"] == subject for each in place.objects("federations")):

@@ -60,6 +60,12 @@ def says_adopt(grant: Object | None, namespace: str, account: str) -> bool:
     return bool({"*", namespace, f"{namespace}/{account}"} & word)
 
 
+def once_said(place: Place, namespace: str, account: str) -> bool:
+    """Whether an admin has ever said so, of whichever grant."""
+    said = {"metadata": {"annotations": {"keystead.dev/adopt": ",".join(place.said)}}}
+    return says_adopt(said, namespace, account)
+
+
 def name_of(place: Place, uid: str, namespace: str, account: str, identity: Identity, held_as: str = "") -> str:
     """The digest that ends a ledger entry's name."""
     parts = "\n".join(
@@ -168,9 +174,14 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
     if not spec["claimName"]:
         return None  # a probe: how long it may stand is judged at rest
     claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
+    del stage
+    return _refuses(place, grant, namespace, claim, held.subject)
+
+
+def _refuses(place: Place, grant: Object, namespace: Object, claim: Object | None, subject: str) -> No | None:
     if claim is None or claim["metadata"].get("deletionTimestamp"):
         return No("its claim is gone")
-    denied, approvers = words(place, grant, namespace, held.subject)
+    denied, approvers = words(place, grant, namespace, subject)
     if denied:
         return No("it was denied")
     if not is_valid(place, grant):
@@ -179,8 +190,29 @@ def forbids(stage: Stage, place: Place, identity: Identity, held: Credential) ->
         return No("its namespace is not allowed", edit=True)
     if grant["spec"]["approval"] == "Required" and not approvers - {claim["spec"].get("requestedBy")}:
         return No("nobody has approved it", edit=True)
-    del stage
     return None
+
+
+def admits(place: Place, claim: Object) -> bool:
+    """Whether a claim may have a credential, whatever the ledger says of it."""
+    grant = place.object("vaultgrants", claim["spec"]["grantName"])
+    namespace = place.object("namespaces", claim["metadata"]["namespace"])
+    if grant is None or namespace is None:
+        return False
+    if grant["metadata"].get("deletionTimestamp") or namespace["metadata"].get("deletionTimestamp"):
+        return False
+    subject = f"system:serviceaccount:{claim['metadata']['namespace']}:{account_of(grant, claim)}"
+    return _refuses(place, grant, namespace, claim, subject) is None
+
+
+def forbids_entry(stage: Stage, place: Place, entry: Object) -> No | None:
+    """The same for what a ledger entry records, wherever it is written."""
+    identity = stage.azure.identity(entry["spec"]["identityResourceId"])
+    if identity is None:
+        return None
+    given = entry["spec"]["credential"]
+    held = Credential(given["name"], given["issuer"], given["subject"], given["audience"], 0.0)
+    return forbids(stage, place, identity, held)
 
 
 def braked(stage: Stage, place: Place, grant_name: str) -> bool:
@@ -197,30 +229,15 @@ def braked(stage: Stage, place: Place, grant_name: str) -> bool:
         if each["spec"]["grantName"] == grant_name and not each["metadata"].get("deletionTimestamp")
         if each["spec"]["claimName"]
     ]
-    edits = sum(1 for each in entries if (no := _of_entry(stage, place, each)) is not None and no.edit)
+    edits = sum(1 for each in entries if (no := forbids_entry(stage, place, each)) is not None and no.edit)
     return edits > 5 and edits > len(entries) / 5
-
-
-def _of_entry(stage: Stage, place: Place, entry: Object) -> No | None:
-    identity = stage.azure.identity(entry["spec"]["identityResourceId"])
-    if identity is None:
-        return None
-    given = entry["spec"]["credential"]
-    held = Credential(given["name"], given["issuer"], given["subject"], given["audience"], 0.0)
-    return forbids(stage, place, identity, held)
 
 
 def exempt(place: Place, identity: Identity, held: Credential) -> bool:
     """Grants that retain or only observe leave credentials on purpose."""
     entry = entry_of(place, identity, held.name)
-    names = [entry["spec"]["grantName"]] if entry is not None else list(place.specs)
-    return (
-        any(
-            spec.get("revocation") == "Retain" or spec.get("observeOnly")
-            for spec in (place.specs.get(name, {}) for name in names)
-        )
-        or "retained" in place.specs
-    )
+    names = {entry["spec"]["grantName"]} if entry is not None else {*place.specs}
+    return bool(names & place.retained) or any(place.specs.get(name, {}).get("observeOnly") for name in names)
 
 
 def reason_of(item: Object, type_: str = "Ready") -> tuple[str, str]:

@@ -102,16 +102,17 @@ def release_store(stage: Stage, place: Place, event: "Event") -> None:
 
 
 def write_grant(stage: Stage, place: Place, event: "Event") -> None:
-    """Apply a change of a grant's spec; identities are named and become ids."""
+    """Apply a change of a grant's spec; identities are named and become ids. What is refused is not tried again."""
     change = dict(event.given)
     if "identities" in change:
         change["identities"] = [_member(stage, each) for each in change["identities"]]
-    spec = {**place.specs.get(event.on, {}), **change}
+    before, spec = place.specs.get(event.on), {**place.specs.get(event.on, {}), **change}
     place.specs[event.on] = spec
-    if spec.get("revocation") == "Retain":
-        place.specs["retained"] = {}
     stage.touch(place)
-    _put_grant(stage, place, event.on)
+    if _put_grant(stage, place, event.on) is None and before is not None:
+        place.specs[event.on] = before
+    elif spec.get("revocation") == "Retain":
+        place.retained.add(event.on)
 
 
 def _member(stage: Stage, name: str) -> Object:
@@ -121,10 +122,10 @@ def _member(stage: Stage, name: str) -> Object:
     return {"resourceId": found, "reservedSlots": int(reserved or 0)}
 
 
-def _put_grant(stage: Stage, place: Place, name: str, notes: dict[str, str] | None = None) -> None:
+def _put_grant(stage: Stage, place: Place, name: str, notes: dict[str, str] | None = None) -> Object | None:
     metadata: Object = {"name": name, **({"annotations": notes} if notes else {})}
     spec = growing.completed(stage, copy.deepcopy(place.specs[name]))
-    stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata, "spec": spec})
+    return stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata, "spec": spec})
 
 
 def delete_grant(stage: Stage, place: Place, event: "Event") -> None:
@@ -147,6 +148,7 @@ def say_adopt(stage: Stage, place: Place, event: "Event") -> None:
         metadata["annotations"] = {"keystead.dev/adopt": event.given["word"]}
     if place.object("vaultgrants", event.on) is not None:
         stage.touch(place)
+        place.said.add(event.given["word"])
         stage.put(place, {"apiVersion": API, "kind": "VaultGrant", "metadata": metadata}, manager="admin")
 
 

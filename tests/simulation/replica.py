@@ -122,7 +122,7 @@ class Replica:
         self.stage.counts["freezes"] += 1
         frozen = self.process
         frozen.freeze()
-        self.stage.disturb(self.place, seconds + self.stage.setup.lease)
+        self.stage.disturb(self.place, seconds + self.stage.setup.lease, blinds=True)
 
         async def thaw() -> None:
             await self.stage.clock.sleep(seconds)

@@ -5,26 +5,26 @@ import gc
 import hashlib
 import logging
 import random
-import re
-from collections.abc import MutableMapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Coroutine, MutableMapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import structlog
 
+from simulation import secrecy
 from simulation.judge import Judge
 from simulation.loop import VirtualLoop
 from simulation.replica import Replica
-from simulation.stage import PLANTED, Stage
-from simulation.story import DEEDS, LENGTH, REPLICA_DEEDS, Event, Story
+from simulation.stage import Stage
+from simulation.story import DEEDS, LENGTH, REPLICA_DEEDS, Event, Story, write_story
 from simulation.watchman import Watchman
 
 _LOOK = 3.0  # seconds between two looks at everything
 _SETTLES = 2400.0  # seconds in which all must come to rest once nothing fails any more: back-offs have grown meanwhile
 _QUIET = 240.0  # seconds at rest in which requests are counted
 _PER_MINUTE = 8.0  # requests of one replica at rest, drift lists and heartbeats on top
-_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}")
 _MOST_BREAKS = 12
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass
-class _Log:
+class Log:
     """All that was said: log lines, and what the loop complains of."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -66,8 +66,13 @@ class _Log:
 
 
 def play(story: Story) -> Outcome:
-    """Play *story*; whatever the global state of logging was, it is again afterwards."""
-    log, before = _Log(), structlog.get_config()
+    """Play *story* to its end."""
+    return staged(story, Run.play)
+
+
+def staged(story: Story, work: "Callable[[Run], Coroutine[Any, Any, T]]") -> T:
+    """Do *work* on *story*, on a loop of its own; whatever the global state of logging was, it is again afterwards."""
+    log, before = Log(), structlog.get_config()
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, log],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -78,8 +83,12 @@ def play(story: Story) -> Outcome:
     gc.disable()  # a cycle's end must not depend on what ran before
     loop = VirtualLoop()
     loop.set_exception_handler(log.complain)
+
+    async def begin() -> T:
+        return await work(Run(story, log))
+
     try:
-        return loop.run_until_complete(_play(story, log))
+        return loop.run_until_complete(begin())
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
@@ -89,12 +98,22 @@ def play(story: Story) -> Outcome:
             gc.enable()
 
 
-async def _play(story: Story, log: _Log) -> Outcome:
-    return await _Play(story, log).run()
+def play_again(outcome: Outcome, plays: Callable[[Story], Outcome] = play) -> Outcome:
+    """A broken seed is played once more: one that ends otherwise cannot be replayed, which is a break of its own."""
+    if not outcome.breaks:
+        return outcome
+    again = plays(write_story(outcome.seed))
+    others = [each.name for each in fields(outcome) if getattr(outcome, each.name) != getattr(again, each.name)]
+    if not others:
+        return outcome
+    text = f"replay: seed {outcome.seed} ends with other {', '.join(others)} when it is played again"
+    return replace(outcome, breaks=(*outcome.breaks, text))
 
 
-class _Play:
-    def __init__(self, story: Story, log: _Log) -> None:
+class Run:
+    """One story, and everybody who watches it."""
+
+    def __init__(self, story: Story, log: Log) -> None:
         self.story = story
         self.log = log
         self.stage = Stage(story.setup)
@@ -106,31 +125,34 @@ class _Play:
             for number in range(story.setup.replicas)
         ]
 
-    async def run(self) -> Outcome:
+    async def play(self) -> Outcome:
+        """From the first event to the end of the last replica."""
         for event in self.story.events:
             await self._until(event.at)
-            self._happen(event)
+            self.happen(event)
             if event.at == 0.0:
                 continue
             if not self.watchman.replicas:
                 for replica in self.replicas:
                     replica.start()
             self.judge.look()
+            self.watchman.look()
         if not self.watchman.replicas:
             for replica in self.replicas:
                 replica.start()
         await self._until(LENGTH)
-        breaks = await self._rest()
-        outcome = self._outcome(breaks)
-        await self._end()
+        breaks = await self.rest()
+        outcome = self.outcome(breaks)
+        await self.end()
         return outcome
 
     async def _until(self, moment: float) -> None:
         while self.stage.now < moment:
             await asyncio.sleep(min(_LOOK, moment - self.stage.now))
             self.judge.look()
+            self.watchman.look()
 
-    def _happen(self, event: Event) -> None:
+    def happen(self, event: Event) -> None:
         place = self.stage.places[event.place]
         if event.deed in REPLICA_DEEDS:
             replica = self.replicas[event.place * self.story.setup.replicas + event.replica]
@@ -138,7 +160,7 @@ class _Play:
         else:
             DEEDS[event.deed](self.stage, place, event)
 
-    async def _rest(self) -> list[str]:
+    async def rest(self) -> list[str]:
         """Nothing fails any more; everything must settle, and then be quiet."""
         stage = self.stage
         stage.azure.faults.clear()
@@ -158,9 +180,9 @@ class _Play:
             return [f"unsettled: {each}" for each in complaints]
         if self.judge.breaks or self.watchman.breaks:
             return []
-        return await self._quiet()
+        return await self.quiet()
 
-    async def _quiet(self) -> list[str]:
+    async def quiet(self) -> list[str]:
         before = dict(self.watchman.requests)
         await self._until(self.stage.now + _QUIET)
         found = []
@@ -176,12 +198,12 @@ class _Play:
                 found.append(f"hot loop: {name} makes {more} requests in {_QUIET:.0f} s at rest, not {allowed:.0f}")
         return found
 
-    def _outcome(self, rest: list[str]) -> Outcome:
+    def outcome(self, rest: list[str]) -> Outcome:
         breaks = [*self.watchman.breaks, *self.judge.breaks, *rest]
         for replica in self.replicas:
             breaks += [f"died: {replica.place.letter}-{replica.number}: {each}" for each in replica.died]
         breaks += [
-            f"bug: {line.get('event')} {line.get('grant', '')}: {str(line.get('exception'))[-600:]}"
+            f"{line['event']} {line.get('grant') or line.get('credential')}: {str(line.get('exception'))[-600:]}"
             for line in self.log.lines
             if str(line.get("event")).startswith("bug")
         ]
@@ -214,16 +236,25 @@ class _Play:
         )
 
     def _secrets(self) -> list[str]:
-        """No token and no planted value in anything that was said or stored."""
-        said = [repr(line) for line in self.log.lines]
-        said += [repr(entry) for place in self.stage.places for entry in place.journal.entries()]
-        said += [repr(entry) for entry in self.stage.journal.entries()]
+        """No token and no planted value in anything that was said or stored; Secrets are for them."""
+        said = [(f"the log line {line.get('event')!r:.80}", repr(line)) for line in self.log.lines]
+        said += [("a complaint of the loop", each) for each in self.log.complaints]
+        for replica in self.replicas:
+            if replica.operator is not None:
+                said.append((f"the metrics of {replica.instance}", replica.operator.metrics.text().decode()))
+        for journal in (self.stage.journal, *(place.journal for place in self.stage.places)):
+            said += [
+                (f"request {entry.seq} of the {entry.service} journal", repr(entry)) for entry in journal.entries()
+            ]
         for place in self.stage.places:
-            for plural in ("vaultgrants", "vaultclaims", "federations", "secretstores", "serviceaccounts", "events"):
-                said += [repr(each) for each in place.objects(plural)]
-        return [f"secret: {each[:120]}" for each in said if PLANTED in each or _TOKEN.search(each)]
+            store = place.cluster.store
+            for group, plural in store.resources():
+                for each in store.all((group, plural)) if plural != "secrets" else ():
+                    metadata = each["metadata"]
+                    said.append((f"{plural} {metadata.get('namespace', '')}/{metadata['name']}", repr(each)))
+        return [f"secret: {what} shows a token or a secret's value" for what, text in said if secrecy.shows(text)]
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
         for replica in self.replicas:
             await replica.bury()
         await self.stage.close()

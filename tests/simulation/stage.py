@@ -35,11 +35,13 @@ from keystead_sandbox.kube.errors import ApiError
 from keystead_sandbox.resources import Application, Identity
 from keystead_sandbox.world import World
 from simulation.loop import outside
+from simulation.secrecy import PLANTED
 from simulation.wire import Trouble
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 VAULTS = ("team-kv", "other-kv")
-PLANTED = "planted-value-of-a-secret"  # nothing may ever show it
+_STALE = 15.0  # seconds: what an operator may not know yet of what people did
+_ANYWHERE = "*"  # no namespace can be called so
 Object = dict[str, Any]
 
 
@@ -71,6 +73,15 @@ class Setup:
     """Operators may make identities and give roles."""
 
 
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """A credential of others, and the identity that it was written to: one that is made anew has another client."""
+
+    client_id: str
+    issuer: str
+    subject: str
+
+
 @dataclass
 class Place:
     """One cluster and what goes with it."""
@@ -83,11 +94,18 @@ class Place:
     troubles: list[Trouble] = field(default_factory=list)
     specs: dict[str, Object] = field(default_factory=dict)
     changed: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: float("-inf")))
-    """When people last changed a namespace or what is in it; empty is anything of the cluster."""
+    """When people last changed a namespace or what is in it, or a grant, which is anywhere."""
     calm_from: float = 0.0
+    """Until then something fails, or waits by back-off for having failed."""
+    clear_from: float = 0.0
+    """Until then an operator may see the cluster as it was: its API server, its watches or itself have not kept up."""
     deleted_claims: set[str] = field(default_factory=set)
     adopted: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By identity and name, both in lower case: issuer and subject of what the operator took over and has not given up."""
+    retained: set[str] = field(default_factory=set)
+    """Grants that have ever said that credentials stay."""
+    said: set[str] = field(default_factory=set)
+    """What admins have ever said may be taken over."""
 
     @property
     def letter(self) -> str:
@@ -135,6 +153,11 @@ class Stage:
                 )
         self.foreign_since: dict[str, float] = defaultdict(lambda: float("-inf"))
         """By identity: when somebody other than an operator last wrote there."""
+        self.theirs: dict[tuple[str, str], Theirs] = {}
+        """By identity and name, both in lower case: what others have written, and must find as they left it."""
+        for identity in self.identities.values():
+            for held in identity.credentials.values():
+                self._know_theirs(identity.resource_id, held.name)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self.counts: dict[str, int] = defaultdict(int)
 
@@ -183,12 +206,22 @@ class Stage:
 
     async def ask_azure(self, method: str, path: str, body: Any = None) -> int:
         """A request of a tool that is not ours; it tries again a few times, as such tools do."""
+        lane, _, name = path.partition("/federatedIdentityCredentials/")
+        self.theirs.pop((lane.lower(), name.lower()), None)  # while it is under way, and when nobody knows how it ended
         for attempt in itertools.count():
             status = await self._ask_once(method, path, msgspec.json.encode(body) if body is not None else b"")
+            if status in (200, 201) and method == "PUT":
+                self._know_theirs(lane, name)
             if status < 400 or status not in (409, 429) or attempt > 3:
                 return status
             await self.clock.sleep(2.0 + 4.0 * self.chance.random())
         return 0
+
+    def _know_theirs(self, lane: str, name: str) -> None:
+        identity = self.azure.identity(lane)
+        held = identity.credentials.get(name.lower()) if identity is not None else None
+        if identity is not None and held is not None:
+            self.theirs[lane.lower(), name.lower()] = Theirs(identity.client_id, held.issuer, held.subject)
 
     async def _ask_once(self, method: str, path: str, body: bytes) -> int:
         token = self.app.authority.issue(self.foreigner, "https://management.azure.com/")
@@ -277,12 +310,23 @@ class Stage:
 
     def touch(self, place: Place, namespace: str = "") -> None:
         """People have changed something here."""
-        place.changed[namespace] = place.changed[""] = self.now
+        place.changed[namespace or _ANYWHERE] = self.now
 
-    def disturb(self, place: Place | None, seconds: float) -> None:
-        """Something fails for so long: what waits by back-off meanwhile may wait twice as long again."""
+    def is_known(self, place: Place, namespace: str) -> bool:
+        """What concerns a namespace has not changed for so long, and was so plain to see, that an operator must know it."""
+        changed = max(place.changed[namespace], place.changed[_ANYWHERE])
+        return self.now - changed > _STALE and self.now > place.clear_from
+
+    def disturb(self, place: Place | None, seconds: float, *, blinds: bool = False) -> None:
+        """Something fails for so long: what waits by back-off meanwhile may wait twice as long again.
+
+        Where it *blinds*, it is in the way of looks at the cluster, and not only of writes.
+        """
+        until = self.now + seconds * 3 + 45
         for each in self.places if place is None else [place]:
-            each.calm_from = max(each.calm_from, self.now + seconds * 3 + 45)
+            each.calm_from = max(each.calm_from, until)
+            if blinds:
+                each.clear_from = max(each.clear_from, until)
 
 
 class Credential:

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulation import growing, people, weather
+from simulation import growing, people, weather, wills
 from simulation.stage import VAULTS, Member, Setup
 
 _ADOPTING = 0.35  # of the stories
@@ -174,13 +174,14 @@ class _Author:
             lag=chance.choice((0.0, 0.0, 0.05, 1.0)),
             grows=self.growth.grows,
         )
-        events = [*self._beginning(), *self._middle(), *self._adoption(), *self._growth()]
+        events = [*self._beginning(), *self._middle(), *self._adoption(), *self._apart()]
         return Story(setup, tuple(sorted(events, key=lambda each: each.at)))
 
-    def _growth(self) -> list[Event]:
-        """What happens to what the pools have grown."""
+    def _apart(self) -> list[Event]:
+        """What happens to what the pools have grown, and to what grants observe or retain."""
         drawn = self.growth.events(LENGTH, self.grants, self.clusters)
         deeds = {"edit_growth": "write_grant"}
+        drawn += wills.events(self.seed, LENGTH, self.grants, self.names, self.clusters)
         return [Event(at, deeds.get(deed, deed), on, place, given=given) for at, deed, on, place, given in drawn]
 
     def _beginning(self) -> list[Event]:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from keystead_sandbox.resources import AUDIENCE, Credential, Identity
-from simulation import growing, oracle
+from simulation import growing, memory, oracle, others, secrecy
 from simulation.replica import Replica
 from simulation.stage import Place, Stage
 from simulation.wire import Asked, Headers
@@ -24,7 +24,6 @@ _LIST = re.compile(r"(.+/userAssignedIdentities/[^/]+)/federatedIdentityCredenti
 _GRAIN = 1e-3
 _LOOK = 6.0  # seconds: from a live read of the namespace to the arrival of the write, latencies included
 _LOOK_FIRST = 8.0  # seconds from the look at an adopted credential to the arrival of its delete, latencies included
-_STALE = 40.0  # seconds: what an operator may not know yet of what people did
 _DEADLINE = 8.0  # seconds that a lease must outlast a write's start
 _PACES = {"identity": 4.0, "subscription": 0.5, "tenant": 0.1}
 _NO_RIGHT = b'User \\"system:serviceaccount:'  # as RBAC's refusals begin to say, in JSON
@@ -48,6 +47,18 @@ class Watchman:
     _listed: dict[tuple[int, str], float] = field(default_factory=dict)
     _proofs: dict[tuple[int, str, str], list[tuple[float, bool]]] = field(default_factory=lambda: defaultdict(list))
     _written: dict[str, float] = field(default_factory=dict)
+    """By a credential's name, when an operator last wrote it where it did not stand: older proofs prove nothing."""
+    _put: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    """By identity and cluster, when the cluster's operator last wrote there."""
+    _recorded: set[tuple[int, str, str, str]] = field(default_factory=set)
+    """By cluster: name, issuer and subject of all that its ledger has ever recorded."""
+
+    def __post_init__(self) -> None:
+        self._memory = memory.Memory(self.stage)
+
+    def look(self) -> None:
+        """At the world as it is now."""
+        self._memory.look()
 
     def fail(self, place: Place, rule: str, text: str) -> None:
         self.breaks.append(f"{rule}: at {self.stage.now:.1f} s, cluster {place.letter}: {text}")
@@ -55,7 +66,10 @@ class Watchman:
     # The guard of the wire ---------------------------------------------------------------------------------------
 
     def sent(self, asked: Asked) -> None:
-        """Leadership and pace, as the operator sees them."""
+        """Leadership, pace and secrecy, as the operator sees them."""
+        if secrecy.told_by(asked):
+            place = self.replicas[asked.process.name].place
+            self.fail(place, "secret", f"{asked.method} {asked.path[:120]} carries a token or a secret's value")
         if asked.service == "kube":
             self._count_kube(asked)
             return
@@ -83,6 +97,8 @@ class Watchman:
         if found is None or identity is None:
             return
         if asked.method == "PUT":
+            if found[2].lower() not in identity.credentials:
+                self._written[found[2]] = self.stage.now
             self._check_put(place, asked, identity, found[2])
         elif asked.method == "DELETE":
             self._check_delete(place, identity, found[2])
@@ -96,6 +112,8 @@ class Watchman:
                 self.fail(place, "rights", f"the operator's roles lack a rule: {asked.method} {asked.path}")
             if "/leases" in asked.path and asked.method in ("PUT", "POST") and status < 300:
                 self._learn_lease(place, asked)
+            if asked.path.endswith("/federations") and asked.method == "POST" and status < 300:
+                self._learn_entry(place, json.loads(asked.body)["spec"]["credential"])
             return
         if growing.writes(asked) and status == 201 and growing.MADE.search(asked.path):
             self.stage.counts["identities made"] += 1
@@ -107,10 +125,11 @@ class Watchman:
             if wait is not None:
                 self._held_until[asked.process.name, found[1].lower()] = now + float(wait)
             if asked.method == "PUT" and status in (200, 201):
-                self._written.setdefault(found[2], now)
+                self._put[found[1].lower()][place.number] = now
             elif asked.method == "DELETE" and status == 200:
-                self._written.pop(found[2], None)
-                if place.adopted.pop((found[1].lower(), found[2].lower()), None):
+                key = found[1].lower(), found[2].lower()
+                if place.adopted.pop(key, None):
+                    self.stage.theirs.pop(key, None)
                     self.stage.counts["adopted and revoked"] += 1
         if "/oauth2/" in asked.path:
             self._learn_exchange(place, asked, status)
@@ -126,6 +145,9 @@ class Watchman:
         spec = json.loads(asked.body)["spec"]
         holder = spec.get("holderIdentity") or ""
         self._leases[place.number] = (holder, asked.at + float(spec["leaseDurationSeconds"]))
+
+    def _learn_entry(self, place: Place, given: dict[str, Any]) -> None:
+        self._recorded.add((place.number, given["name"], given["issuer"], given["subject"]))
 
     def _check_lease(self, replica: Replica, asked: Asked) -> None:
         holder, until = self._leases.get(replica.place.number, ("", 0.0))
@@ -160,18 +182,21 @@ class Watchman:
 
     def _check_put(self, place: Place, asked: Asked, identity: Identity, name: str) -> None:
         stage, given = self.stage, json.loads(asked.body)["properties"]
-        entry = place.object("federations", name)
-        wanted = entry["spec"]["credential"] if entry is not None else {}
-        if entry is None or (wanted["issuer"], wanted["subject"]) != (given["issuer"], given["subject"]):
-            if self._settled(place):
-                self.fail(place, "ledger first", f"{name} is written, but the ledger does not record it")
-            return
         if not name.startswith(f"ks-{place.id}-"):
             self.fail(place, "names", f"{name} is written, which is no name of ours")
+        entry = place.object("federations", name)
+        if (place.number, name, given["issuer"], given["subject"]) not in self._recorded:
+            self.fail(place, "ledger first", f"{name} is written, but the ledger has never recorded it")
+            return
+        if entry is None:
+            if self.stage.is_known(place, _namespace_of(given["subject"])):
+                self.fail(place, "ledger first", f"{name} is written, but the ledger does not record it any more")
+            return
         held = identity.credentials.get(name.lower())
         self._check_foreign(place, identity, name, (given["issuer"], given["subject"]), "written over")
         if held is None:
             self._check_room(place, identity, name)
+        self._check_will(place, entry, "written")
         spec = entry["spec"]
         if spec["claimName"] and growing.unproven(self.stage, identity):
             self.fail(place, "unproven", f"{name} is written to {identity.name}, which nobody has proven")
@@ -182,15 +207,30 @@ class Watchman:
         if uid != spec["namespaceUID"] and stage.now - changed > _LOOK and stage.now - replica.thawed > _LOOK:
             self.fail(place, "live uid", f"{name} is written, but its namespace is gone or another one")
         no = oracle.forbids(stage, place, identity, _as_held(name, given))
-        if no is not None and self._settled(place) and not oracle.braked(stage, place, spec["grantName"]):
+        braked = oracle.braked(stage, place, spec["grantName"])
+        if no is not None and not self._memory.may_write(place, entry) and not braked:
             self.fail(place, "permission", f"{name} is written although {no.reason}")
+
+    def _check_will(self, place: Place, entry: dict[str, Any], what: str) -> None:
+        """A grant that only observes has nothing written and nothing deleted, one that retains has nothing deleted."""
+        name, spec = entry["spec"]["credential"]["name"], entry["spec"]
+        grant = place.object("vaultgrants", spec["grantName"])
+        if grant is None or growing.is_probe(entry):
+            return
+        if grant["spec"].get("observeOnly") and not self._memory.may_touch(place, spec["grantName"]):
+            self.fail(place, "observes", f"{name} is {what} although its grant only observes")
+        retains = grant["spec"].get("revocation") == "Retain"
+        if what == "deleted" and retains and not self._memory.may_revoke(place, spec["grantName"]):
+            self.fail(place, "retained", f"{name} is deleted although its grant retains it")
 
     def _check_room(self, place: Place, identity: Identity, name: str) -> None:
         """A 21st is tried only when somebody else has written since the last look."""
         lane = identity.resource_id.lower()
-        if self.stage.foreign_since[identity.name] > self._listed.get((place.number, lane), 0.0) - 35:
+        other = max((at for number, at in self._put[lane].items() if number != place.number), default=float("-inf"))
+        seen = self._listed.get((place.number, lane), 0.0) - 35
+        if max(other, self.stage.foreign_since[identity.name]) > seen:
             return
-        if len(identity.credentials) >= self.stage.azure.rules.credential_limit and len(self.stage.places) == 1:
+        if len(identity.credentials) >= self.stage.azure.rules.credential_limit:
             self.fail(place, "room", f"{name} is written to {identity.name}, which is full")
 
     def _check_delete(self, place: Place, identity: Identity, name: str) -> None:
@@ -210,15 +250,12 @@ class Watchman:
                 self.fail(place, "look first", f"{name} is others' too, and is deleted without a look at it")
         no = oracle.forbids(self.stage, place, identity, held)
         probe = entry is not None and growing.is_probe(entry)
-        needed = no is None and entry is not None and not probe and not self._drains(place, entry, identity)
-        if needed and self._settled(place):
+        needed = no is None and entry is not None and not probe and not memory.drains(place, entry)
+        if needed and entry is not None and not self._memory.may_delete(place, entry):
             self.fail(place, "needless", f"{name} is deleted although nothing forbids it")
+        if entry is not None:
+            self._check_will(place, entry, "deleted")
         self._check_order(place, identity, name, held.subject)
-
-    def _drains(self, place: Place, entry: dict[str, Any], identity: Identity) -> bool:
-        grant = place.object("vaultgrants", entry["spec"]["grantName"])
-        wanted = grant["spec"].get("identities") or [] if grant is not None else []
-        return identity.resource_id.lower() not in {each["resourceId"].lower() for each in wanted}
 
     def _check_order(self, place: Place, identity: Identity, name: str, subject: str) -> None:
         """With the namespace alive the annotation goes before the credential."""
@@ -229,7 +266,7 @@ class Watchman:
         found = place.object("namespaces", namespace)
         if found is None or found["metadata"].get("deletionTimestamp"):
             return
-        if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or not self._settled(place):
+        if found["metadata"]["uid"] != entry["spec"]["namespaceUID"] or self.stage.now < place.clear_from:
             return
         holder = place.object("serviceaccounts", account, namespace)
         notes = (holder or {"metadata": {}})["metadata"].get("annotations") or {}
@@ -245,11 +282,7 @@ class Watchman:
         lane = identity.resource_id.lower()
         if self.stage.foreign_since[identity.name] <= self._listed.get((place.number, lane), 0.0):
             self.fail(place, "foreign", f"{name} on {identity.name} is not ours and is {what}")
-
-    def _settled(self, place: Place) -> bool:
-        """Nothing has changed or failed for so long that an operator must know the world."""
-        now = self.stage.now
-        return now - place.changed[""] > _STALE and now > place.calm_from
+        self.stage.theirs.pop(oracle.key_of(identity, name), None)  # told, or a race that is nobody's fault
 
     # Writes to Kubernetes ----------------------------------------------------------------------------------------
 
@@ -261,6 +294,9 @@ class Watchman:
             self.requests[f"{asked.process.name}/write"] += 1
 
     def _check_kube_write(self, place: Place, asked: Asked) -> None:
+        broken = others.broken_by(self.stage, place, asked)
+        if broken is not None:
+            self.fail(place, *broken)
         if asked.method not in ("POST", "PUT", "PATCH") or not asked.body:
             return
         body = json.loads(asked.body)
@@ -274,10 +310,8 @@ class Watchman:
                 self._check_proof(place, parts[3], parts[5], client)
         if asked.method == "POST" and parts[-1] == "federations" and body["spec"].get("adopted"):
             self._check_adoption(place, body["spec"])
-        if asked.query.get("force") == "true" and parts[-2] in ("serviceaccounts", "secretstores"):
-            self.stage.counts["forced"] += 1
-            self._check_force(place, parts[-3], parts[-1])
-        if asked.method == "PATCH" and "federations" in parts and metadata.get("finalizers") == []:
+        lets_go = "finalizers" in metadata and not _holds(metadata["finalizers"])
+        if asked.method == "PATCH" and "federations" in parts and lets_go:
             self._check_forgotten(place, parts[-1])
 
     def _check_adoption(self, place: Place, spec: dict[str, Any]) -> None:
@@ -287,7 +321,9 @@ class Watchman:
         if (given["issuer"], given["subject"], given["audience"]) != (*wanted, AUDIENCE):
             self.fail(place, "adoption", f"{given['name']} is taken over, which trusts something else")
         grant = place.object("vaultgrants", spec["grantName"])
-        if self._settled(place) and not oracle.says_adopt(grant, spec["namespace"], spec["serviceAccountName"]):
+        whom = spec["namespace"], spec["serviceAccountName"]
+        known, once = self.stage.is_known(place, whom[0]), oracle.once_said(place, *whom)
+        if not once or (known and not oracle.says_adopt(grant, *whom)):
             self.fail(place, "adoption", f"{given['name']} is taken over, and nobody has said so")
         if identity is None:
             return
@@ -298,11 +334,6 @@ class Watchman:
             self.stage.counts["adopted"] += 1
         elif self.stage.foreign_since[identity.name] <= self._listed.get((place.number, key[0]), 0.0):
             self.fail(place, "adoption", f"{given['name']} is taken over, and does not stand")
-
-    def _check_force(self, place: Place, namespace: str, name: str) -> None:
-        grants = place.objects("vaultgrants")
-        if self._settled(place) and not any(oracle.says_adopt(each, namespace, "keystead") for each in grants):
-            self.fail(place, "force", f"{namespace}/{name} is applied by force, and nobody has said so")
 
     def _check_proof(self, place: Place, namespace: str, account: str, client: str) -> None:
         subject = f"system:serviceaccount:{namespace}:{account}"
@@ -330,7 +361,7 @@ class Watchman:
         spec = entry["spec"]
         identity = self.stage.azure.identity(spec["identityResourceId"])
         held = identity.credentials.get(spec["credential"]["name"].lower()) if identity is not None else None
-        retained = "retained" in place.specs
+        retained = spec["grantName"] in place.retained
         if held is None or identity is None or retained or held.subject != spec["credential"]["subject"]:
             return
         lane = identity.resource_id.lower()
@@ -351,6 +382,15 @@ class Watchman:
 
 def _as_held(name: str, given: dict[str, Any]) -> Credential:
     return Credential(name, given["issuer"], given["subject"], given["audiences"][0], 0.0)
+
+
+def _holds(finalizers: list[str] | None) -> bool:
+    return any("keystead" in each for each in finalizers or ())
+
+
+def _namespace_of(subject: str) -> str:
+    parts = subject.split(":")
+    return parts[2] if len(parts) == 4 else ""
 
 
 def _short(lane: str) -> str:

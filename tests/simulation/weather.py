@@ -21,14 +21,14 @@ def azure_fails(stage: Stage, place: Place, event: "Event") -> None:
 def cluster_fails(stage: Stage, place: Place, event: "Event") -> None:
     given = dict(event.given)
     seconds = given.pop("lasts")
-    stage.disturb(place, seconds)
+    stage.disturb(place, seconds, blinds=True)
     place.troubles.append(Trouble(until=stage.now + seconds, **given))
 
 
 def cluster_forgets(stage: Stage, place: Place, event: "Event") -> None:
     """Compaction: versions that clients hold have expired; all watches break."""
     del event
-    stage.disturb(place, 5)
+    stage.disturb(place, 5, blinds=True)
     for resource in place.cluster.store.resources():
         place.cluster.store.log(resource).compact()
 
@@ -36,7 +36,7 @@ def cluster_forgets(stage: Stage, place: Place, event: "Event") -> None:
 def watches_break(stage: Stage, replica: Replica, event: "Event") -> None:
     del event
     stage.counts["watches cut"] += 1
-    stage.disturb(replica.place, 5)
+    stage.disturb(replica.place, 5, blinds=True)
     if replica.line is not None:
         replica.line.cut()
 
@@ -44,7 +44,7 @@ def watches_break(stage: Stage, replica: Replica, event: "Event") -> None:
 def watches_fall_silent(stage: Stage, replica: Replica, event: "Event") -> None:
     del event
     stage.counts["watches muted"] += 1
-    stage.disturb(replica.place, 90)
+    stage.disturb(replica.place, 90, blinds=True)
     if replica.line is not None:
         replica.line.mute()
 
@@ -52,7 +52,7 @@ def watches_fall_silent(stage: Stage, replica: Replica, event: "Event") -> None:
 def watches_lag(stage: Stage, replica: Replica, event: "Event") -> None:
     seconds, lag = event.given["seconds"], event.given["lag"]
     stage.counts["lags"] += 1
-    stage.disturb(replica.place, seconds + lag)
+    stage.disturb(replica.place, seconds + lag, blinds=True)
     line = replica.line
     if line is None:
         return
