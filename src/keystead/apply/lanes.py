@@ -1,7 +1,8 @@
 """One lane for each managed identity: serial, paced, side by side with the others.
 
 Rules:
-- A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
+- A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on,
+  and is not tried again where nobody wants it any more.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
   first that has most slots to fill. A step whose time has not come blocks nobody.
 - An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
@@ -98,14 +99,16 @@ class Lanes:
             line.changed.set()
 
     def _replace(self, line: Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
-        kept = []
+        kept, under_way = [], line.busy
+        if under_way is not None and under_way.grant == grant:
+            under_way.wanted = under_way.key in wanted
         for entry in line.entries:
             if entry.grant == grant and entry.key not in wanted:
                 continue
             if entry.grant == grant:
                 entry.step = wanted.pop(entry.key)
             kept.append(entry)
-        busy = line.busy.step.credential.name if line.busy is not None else None
+        busy = under_way.step.credential.name if under_way is not None else None
         now = self._clock.monotonic()
         kept += [
             Entry(grant, step, now, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
@@ -151,11 +154,13 @@ class Lanes:
         """Take nothing more; let what is in flight come to its end."""
         for line in self._lines.values():
             line.entries.clear()
+            if line.busy is not None:
+                line.busy.wanted = False  # whatever becomes of it, it is not for us to try again
             line.changed.set()
-        for task in self._looking:
-            task.cancel()
         workers = [line.worker for line in self._lines.values() if line.worker is not None]
         await asyncio.gather(*workers, return_exceptions=True)
+        for task in self._looking:
+            task.cancel()
 
     async def _work(self, identity: IdentityId, line: Line) -> None:
         while line.entries:
@@ -336,9 +341,12 @@ class Lanes:
         self._pacer.hold(identity, now + hold, error.waits if isinstance(error, Retryable) else Waits.IDENTITY)
         if isinstance(error, Uncertain) and not entry.deletes:
             self._doubt(identity, entry, error.reason)
-        line.entries.insert(0, entry)
-        if error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED):
+        told = error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED)
+        if told:
             self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
+        if entry.wanted:
+            line.entries.insert(0, entry)
+        if told or not entry.wanted:
             self._wiring.requeue(entry.grant)
 
     def _doubt(self, identity: IdentityId, entry: Entry, reason: Reason) -> None:
