@@ -150,6 +150,24 @@ async def test_an_identity_that_was_made_anew_is_served_under_its_new_client_id(
         assert old.client_id != new.client_id
 
 
+async def test_a_claim_that_moved_keeps_its_annotation_where_the_old_identity_is_not_to_be_read_any_more() -> None:
+    async with World() as world:
+        await _working(world)
+        world.azure.faults.add(Fault(service="arm", path="/one-0", status=403, code="AuthorizationFailed"))
+        world.grant("team", world.identity("two"))
+        await world.until(
+            lambda: any(each["metadata"].get("deletionTimestamp") for each in world.objects("federations"))
+        )
+        await world.until(lambda: world.ready("shop"))
+        await world.stop()
+        before = len(world.entries("kube", "PATCH", "/serviceaccounts/keystead"))
+        world.start()
+        await world.pass_time(10)
+
+        assert len(world.entries("kube", "PATCH", "/serviceaccounts/keystead")) == before
+        assert world.ready("shop")
+
+
 async def test_claims_of_a_vanished_identity_say_so_and_not_that_somebody_took_their_trust() -> None:
     async with World(drift_interval=60.0) as world:
         await _working(world)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from keystead.model.conditions import Condition, ConditionType, Status
-from keystead.model.credentials import Credential, room
+from keystead.model.credentials import Credential, IdentityState, room
 from keystead.model.reasons import Reason
 from keystead.model.records import (
     ApprovalMode,
@@ -35,6 +35,7 @@ from keystead.plan.steps import (
     RecordFederation,
     Step,
     Verify,
+    WithdrawAnnotation,
     WriteCredential,
 )
 from keystead.plan.verdicts import orphan_claim_verdict
@@ -245,6 +246,39 @@ def test_a_drained_claim_is_served_by_its_old_identity_until_the_new_one_is_prov
     assert "WithdrawAnnotation" not in moves
     assert [each.identity.name for each in world.federations.values()] == ["id-two"]
     assert world.accounts["a", "keystead"].client_id == "client-id-two"
+
+
+def _unread(world: World, name: str, problem: Reason | None = None) -> None:
+    """The operator was started anew, and has not read the identity, or may not any more."""
+    world.identities[identity_id(name)] = IdentityState(identity_id(name), problem=problem)
+
+
+@pytest.mark.parametrize("problem", [None, Reason.AZURE_FORBIDDEN], ids=["not read yet", "not to be read any more"])
+def test_the_annotation_of_a_claim_that_moved_is_left_alone_while_its_old_identity_is_not_read(
+    problem: Reason | None,
+) -> None:
+    world = _served("a", identities=("one", "two"))
+    old = world.federation("a").name
+    world.edit(identities=(PoolMember(identity_id("two").text),))
+    while not world.federations[old].deleting:
+        world.carry_out(world.plan())
+    _unread(world, "one", problem)
+
+    assert world.accounts["a", "keystead"].client_id == "client-id-two"
+    assert world.steps(WithdrawAnnotation) == []
+
+
+@pytest.mark.parametrize("manager", ["", "people"])
+def test_without_its_identity_read_an_annotation_is_withdrawn_if_nobody_else_wrote_it(manager: str) -> None:
+    world = _served("a")
+    place = ("a", "keystead")
+    world.accounts[place] = replace(world.accounts[place], annotation_managers=(manager,) if manager else ())
+    world.edit(namespaces=NamespaceRule(names=("other",)))
+    world.carry_out(world.plan())
+    world.accounts[place] = replace(world.accounts[place], client_id="client-of-somebody")
+    _unread(world, "one")
+
+    assert len(world.steps(WithdrawAnnotation)) == (0 if manager else 1)
 
 
 def test_a_drain_into_a_full_pool_leaves_everything_working() -> None:
