@@ -9,6 +9,7 @@ import email.utils
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import aiohttp
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -99,7 +100,7 @@ def from_arm(
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
         return Retryable(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
-    if isinstance(error, ServiceRequestError):
+    if isinstance(error, ServiceRequestError) and not (write and _may_have_been_sent(error)):
         return Retryable(Reason.AZURE_UNAVAILABLE, f"cannot reach Azure: {str(error)[:_LONGEST_MESSAGE]}")
     if isinstance(error, ClientAuthenticationError) and not _from_resource_manager(error):
         text = f"cannot sign in to Azure: {_first_line(error)}"
@@ -107,7 +108,8 @@ def from_arm(
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _answered(error, error.status_code, table, write=write, now=now)
     if isinstance(error, AzureError | OSError):
-        return Retryable(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
+        kind = Uncertain if write else Retryable
+        return kind(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
     return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
 
 
@@ -143,6 +145,13 @@ def retry_after(response: Any, now: datetime.datetime | None) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment - now).total_seconds()) if now is not None else None
+
+
+def _may_have_been_sent(error: ServiceRequestError) -> bool:
+    """azure-core says so too of a connection that broke once the request was on its way (``transport/_aiohttp.py``)."""
+    found: BaseException | None = error.inner_exception or error.__cause__
+    broke = isinstance(found, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return broke and not isinstance(found, aiohttp.ClientConnectorError)
 
 
 def _from_resource_manager(error: HttpResponseError) -> bool:
