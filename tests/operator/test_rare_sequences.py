@@ -64,11 +64,11 @@ class Late(Trap):
         await super().__call__(app, scope, receive, later if watches else send)
 
 
-def _claim(namespace: str, grant: str) -> dict[str, Any]:
+def _claim(namespace: str, grant: str, name: str = "mine") -> dict[str, Any]:
     return {
         "apiVersion": "keystead.dev/v1alpha1",
         "kind": "VaultClaim",
-        "metadata": {"name": "mine", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"grantName": grant},
     }
 
@@ -471,3 +471,20 @@ async def test_an_approval_that_is_told_again_ends_nothing() -> None:
         await world.until(lambda: world.claim("mill", "Approved")[1] == "AwaitingReview", seconds=30)
 
         assert world.ready("shop")
+
+
+async def test_a_claim_that_waits_for_one_of_another_grant_is_served_as_soon_as_that_is_gone() -> None:
+    async with World() as world:
+        for name, identity in (("team", "one"), ("other", "two")):
+            rule = {"selector": {"matchLabels": {"team": "team"}}}
+            world.grant(name, world.identity(identity), claims="OnRequest", namespaces=rule)
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.start()
+        await world.until(lambda: world.ready("shop", name="mine"))
+        world.put(_claim("shop", "other", "second"))
+        await world.until(lambda: world.claim("shop", name="second")[1] == "SubjectTaken")
+
+        world.delete("vaultclaims", "mine", "shop")
+
+        await world.until(lambda: world.ready("shop", name="second"), seconds=60)
