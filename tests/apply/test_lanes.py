@@ -179,9 +179,14 @@ async def test_a_write_is_for_the_namespace_of_its_uid_alone(uid: str | None) ->
     async with _scene() as scene:
         scene.uids["a"] = NamespaceUid(uid) if uid is not None else None  # type: ignore[assignment] # absent
         _submit(scene, _write(scene, "a"), _write(scene, "b"))
+        await scene.world.pass_time(60)
+        before = scene.writes()
+        _submit(scene)
         await scene.ended()
 
-        assert scene.writes() == [("PUT", "ks-b")]
+        assert before == [("PUT", "ks-b")]
+        assert scene.writes() == before
+        assert len(scene.asked) < 12  # whoever plans is told ever more rarely
 
 
 async def test_nothing_is_written_while_the_lease_would_not_outlast_it() -> None:

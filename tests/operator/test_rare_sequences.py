@@ -488,3 +488,25 @@ async def test_a_claim_that_waits_for_one_of_another_grant_is_served_as_soon_as_
         world.delete("vaultclaims", "mine", "shop")
 
         await world.until(lambda: world.ready("shop", name="second"), seconds=60)
+
+
+async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hurry() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        trap = Late("/api/v1/namespaces")
+        operator = world.start(trap=trap)
+        await world.pass_time(20)
+        trap.flows.clear()
+        world.delete("namespaces", "shop")
+        await world.until(lambda: world.object("namespaces", "shop") is None)
+        world.namespace("shop", labels={"team": "team"})
+        assert operator.controller is not None
+        before = operator.controller.passes
+        world.put(_claim("shop", "team"))
+        await world.pass_time(20)
+
+        assert operator.controller.passes - before < 20
+        assert world.azure_writes() == []
+        trap.flows.set()
+        await world.until(lambda: world.ready("shop", name="mine"), seconds=90)

@@ -189,7 +189,7 @@ class Lanes:
 
     async def _ready(self, identity: IdentityId, line: Line, entry: Entry) -> bool:
         """Look at the namespace, wait for the slot, ask the lease: all that must be true when the write starts."""
-        if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(line, entry, entry.step):
+        if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(entry, entry.step):
             return False
         await self._turn(identity, line, entry)
         if entry not in line.entries:
@@ -261,16 +261,16 @@ class Lanes:
             return entry.deletes
         return not entry.deletes or not held.agrees(entry.step.credential)
 
-    async def _namespace_stands(self, line: Line, entry: Entry, step: WriteCredential) -> bool:
+    async def _namespace_stands(self, entry: Entry, step: WriteCredential) -> bool:
         try:
             uid = await self._wiring.live_uid(step.namespace)
         except KeysteadError as error:
-            self._delay(entry, error)
+            self._delay(entry, str(error))
             return False
         if uid == step.namespace_uid:
             return True
-        if entry in line.entries:
-            line.entries.remove(entry)
+        # Whoever planned it will plan it again until the cache shows what was read here; that may be a while.
+        self._delay(entry, "it is gone, or another by now")
         self._wiring.requeue(entry.grant)
         return False
 
@@ -371,11 +371,11 @@ class Lanes:
             return back_off(identity.key, min(entry.attempts, 4), first=pace / 4, longest=pace * 4)
         return back_off(identity.key, entry.attempts, first=pace / 2, longest=_LONGEST_HOLD)
 
-    def _delay(self, entry: Entry, error: KeysteadError) -> None:
+    def _delay(self, entry: Entry, why: str) -> None:
         entry.attempts += 1
         wait = back_off(entry.step.unit, entry.attempts, first=0.5, longest=60.0)
         entry.not_before = self._clock.monotonic() + wait
-        log.info("namespace could not be read before the write", unit=entry.step.unit, error=str(error), wait=wait)
+        log.info("the namespace is not as planned before the write", unit=entry.step.unit, error=why, wait=wait)
 
     def _note(self, identity: IdentityId, entry: Entry, error: KeysteadError | None) -> None:
         verb = "delete" if entry.deletes else "write"
