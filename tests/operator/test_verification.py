@@ -144,3 +144,21 @@ async def test_a_heartbeat_that_nobody_answers_proves_nothing() -> None:
         await world.until(lambda: len(world.entries("keyvault")) > tried + 2, seconds=1500)
 
         assert world.ready("shop")
+
+
+async def test_an_identity_that_was_made_anew_before_its_first_credential_serves_under_its_new_client_id() -> None:
+    async with World() as world:
+        old = world.identity("one")
+        world.grant("team", old)
+        world.start()
+        await world.pass_time(30)
+        world.azure.remove_identity(old)
+        new = world.identity("one")
+        world.namespace("shop", labels={"team": "team"})
+
+        await world.until(lambda: world.ready("shop"), seconds=1500)
+
+        read_again = world.entries("arm", "GET", "/one/federatedidentitycredentials")[1].at
+        refused = [each.at for each in world.entries("entra", "POST") if each.status != 200]
+        assert max(refused) < read_again
+        assert (world.object("vaultclaims", "team", "shop") or {})["status"]["clientId"] == new.client_id
