@@ -352,6 +352,15 @@ def test_a_grant_that_retains_forgets_without_deleting() -> None:
     assert kinds(world.steps()) == ["BeginRevocation", "ForgetFederation"]
 
 
+def test_an_identity_that_is_gone_trusts_nobody_and_the_ledger_says_so() -> None:
+    world = _served("a")
+    _unread(world, "one", Reason.IDENTITY_NOT_FOUND)
+
+    federated = next(each for each in world.plan().federations[0].conditions if each.type is ConditionType.FEDERATED)
+
+    assert (federated.status, federated.reason) == (Status.FALSE, Reason.IDENTITY_NOT_FOUND)
+
+
 def test_an_identity_that_is_gone_leaves_nothing_to_revoke() -> None:
     world = _served("a")
     one = identity_id("one")
@@ -625,6 +634,33 @@ def test_another_vault_under_review_waits_for_a_confirmation() -> None:
 
     assert world.steps() == []
     assert world.of_grant(ConditionType.READY).reason is Reason.AWAITING_CONFIRMATION
+
+
+def test_it_waits_too_where_the_words_stand_that_came_after_the_first() -> None:
+    world = _claimed(*NAMES, approval=ApprovalMode.REQUIRED)
+    for name in NAMES:
+        world.approve(name)
+    world.settle()
+    world.approvals.clear()
+    for name in NAMES:
+        world.approve(name, by="rob")
+    before = world.steps()
+    world.edit(vault_url="https://kv-other.vault.azure.net")
+
+    assert before == []
+    assert world.steps() == []
+    assert world.of_grant(ConditionType.READY).reason is Reason.AWAITING_CONFIRMATION
+
+
+def test_approvals_that_were_asked_for_later_are_withdrawn_without_a_confirmation() -> None:
+    world = _served(*NAMES)
+    for name in NAMES:
+        world.approve(name)
+    world.edit(approval=ApprovalMode.REQUIRED)
+    world.settle()
+    world.approvals.clear()
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
 
 
 def test_withdrawn_approvals_need_no_confirmation() -> None:
