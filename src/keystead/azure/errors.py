@@ -80,6 +80,9 @@ ROLES: dict[tuple[int, str], Row] = {
 }
 """And where roles are listed and assigned ("Troubleshoot Azure RBAC"). RoleAssignmentExists is no error."""
 
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+FOREIGN = (AzureError, OSError, TimeoutError, *_UNREADABLE)
+"""What the SDK raises; and what its models do over a body that is none of what they expect, as from a proxy on the way."""
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
 _ERROR = 400
@@ -107,7 +110,7 @@ def from_arm(
         return Retryable(Reason.AZURE_SIGN_IN_FAILED, text, waits=Waits.TENANT)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _answered(error, error.status_code, table, write=write, now=now)
-    if isinstance(error, AzureError | OSError):
+    if isinstance(error, FOREIGN):
         kind = Uncertain if write else Retryable
         return kind(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
     return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
@@ -136,15 +139,17 @@ def meaning(status: int, code: str, table: Table = ARM) -> Answer:
 
 
 def retry_after(response: Any, now: datetime.datetime | None) -> float | None:
-    """Seconds that the answer asks to wait, given as seconds or as an instant."""
+    """Seconds that the answer asks to wait, given as seconds or as an instant; ``None`` where it asks for no wait."""
     value = str((getattr(response, "headers", None) or {}).get("Retry-After", ""))
-    if value.replace(".", "", 1).isdigit():
-        return float(value)
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return float(value) or None
     try:
         moment = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (moment - now).total_seconds()) if now is not None else None
+    if now is None or moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - now).total_seconds()) or None
 
 
 def _may_have_been_sent(error: ServiceRequestError) -> bool:
