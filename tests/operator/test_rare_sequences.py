@@ -1,6 +1,7 @@
 """Sequences of events that the simulation found, each told alone: what went wrong once, and must not again."""
 
 import asyncio
+import datetime
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -510,3 +511,51 @@ async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hur
         assert world.azure_writes() == []
         trap.flows.set()
         await world.until(lambda: world.ready("shop", name="mine"), seconds=90)
+
+
+class Wall(LoopClock):
+    """A clock on the wall that somebody sets."""
+
+    ahead = datetime.timedelta(0)
+
+    def now(self) -> datetime.datetime:
+        return super().now() + self.ahead
+
+
+class Hung(World):
+    """A world whose operators look at a wall clock of their own."""
+
+    def _operator_clock(self) -> LoopClock:
+        self.wall = Wall(EPOCH)
+        return self.wall
+
+
+@pytest.mark.virtual
+async def test_a_claim_that_was_begun_before_the_clock_was_set_back_is_served_all_the_same() -> None:
+    async with Hung() as world:
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        world.wall.ahead = datetime.timedelta(days=1)
+        await world.until(lambda: world.trusted("shop"))
+        await world.pass_time(3)
+        world.wall.ahead = datetime.timedelta(0)
+
+        await world.until(lambda: world.ready("shop"), seconds=60)
+
+
+@pytest.mark.virtual
+async def test_a_write_in_doubt_from_before_the_clock_was_set_back_is_revoked_all_the_same() -> None:
+    async with Hung() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.HANG, times=1))
+        world.start()
+        world.wall.ahead = datetime.timedelta(days=1)
+        await world.until(lambda: world.objects("federations") != [])
+        await world.pass_time(11)
+        world.wall.ahead = datetime.timedelta(0)
+        world.delete("vaultclaims", "mine", "shop")
+
+        await world.until(lambda: world.objects("federations") == [], seconds=240)

@@ -771,7 +771,7 @@ def test_the_first_try_waits_for_the_propagation() -> None:
 def test_tries_after_a_refusal_come_ever_more_slowly(code: str, failing: int, wait: int) -> None:
     world = _served("a")
     name = _entry_at(world, NOW)
-    last = NOW + 20 * SECOND + failing * SECOND
+    world.now = last = NOW + 20 * SECOND + failing * SECOND
     world.exchanges[name] = Exchange(code, last)
 
     assert _due(world) == last + wait * SECOND
@@ -787,6 +787,50 @@ def test_each_code_has_a_reason_that_the_claim_shows(code: str) -> None:
 
     assert (condition.status, condition.reason) == (Status.FALSE, codes.CODES[code].reason)
     assert code in condition.message
+
+
+LATER = NOW + 3600 * SECOND
+"""What a clock said before it was set back."""
+
+
+def test_after_a_clock_was_set_back_nobody_waits_for_what_it_said() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    since = _due(world)
+    world.exchanges[name] = Exchange("AADSTS700213", LATER)
+    refused = _due(world)
+    world.fail("a/mine", Verify, Reason.KUBERNETES_UNAVAILABLE)
+    world.failures["a/mine"] = replace(world.failures["a/mine"], at=LATER, retry_at=LATER + 30 * SECOND)
+
+    assert since == refused == _due(world) == NOW + 20 * SECOND
+
+
+def test_after_a_clock_was_set_back_what_is_proven_now_counts() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    world.federations[name] = replace(world.federations[name], last_exchange=Exchange("AADSTS700213", LATER))
+    world.exchanges[name] = Exchange("OK", NOW)
+
+    assert is_true(world.condition("a/mine", ConditionType.VERIFIED))
+
+
+def test_after_a_clock_was_set_back_a_proof_of_before_counts_no_more_than_it_did() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    world.federations[name] = replace(world.federations[name], verified_at=NOW)
+
+    assert not is_true(world.condition("a/mine", ConditionType.VERIFIED))
+
+
+def test_after_a_clock_was_set_back_a_claim_that_was_deleted_comes_back() -> None:
+    world = World()
+    world.namespace("a")
+    world.deletions["a"] = (3, LATER)
+
+    assert len(world.steps(CreateClaim)) == 1
 
 
 def test_a_proof_is_renewed_once_a_heartbeat() -> None:

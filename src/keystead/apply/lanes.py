@@ -137,7 +137,9 @@ class Lanes:
             for identity, line in self._lines.items()
             if line.busy is not None
         }
-        for (identity, name), since in list(self._doubts.items()):
+        now = self._clock.now()
+        for (identity, name), doubted in list(self._doubts.items()):
+            since = self._doubts[identity, name] = min(doubted, now)  # the clock may have been set back
             state = self._wiring.known(identity)
             listed = state.listed_at if state is not None else None
             seen = state is not None and state.named(name) is not None

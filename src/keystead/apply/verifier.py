@@ -66,7 +66,7 @@ class Verifier:
                 del self._tasks[name]
         for name, step in wanted.items():
             done = self._board.exchanges.get(name)
-            if done is not None and done.at >= step.not_before:
+            if done is not None and step.not_before <= done.at <= self._now():
                 continue  # planned before this result was there; the next pass sees it
             if name not in self._tasks:
                 task = asyncio.create_task(self._verify(grant, step), name=f"verify:{name}")

@@ -276,7 +276,7 @@ class _Planner:
     def _comes_back(self, namespace: str) -> datetime.datetime | None:
         """When a claim that somebody deleted may come back: ever later."""
         count, last = self.snapshot.claim_deletions.get(namespace, (0, None))
-        if not count or last is None:
+        if not count or last is None or last > self.snapshot.now:
             return None
         return last + min(_LONGEST_ABSENCE, self.snapshot.limits.recreate_delay * (1 << min(count - 1, 20)))
 

@@ -4,6 +4,8 @@
 - After a refusal the next tries come ever more slowly, the sooner the likelier the code heals by itself.
 - A verified Federation is proven again once a heartbeat, spread by its name.
 - A proof older than the credential it was made with (deleted in Azure, written again) is none.
+- Instants that are still to come were told by a clock that has been set back since: nothing waits for them, and they
+  outdate nothing. What this process has seen itself is of the credential that stands (``Board.unproven``).
 """
 
 import datetime
@@ -36,7 +38,7 @@ def proves_nothing(exchange: Exchange) -> bool:
 def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:
     """The last exchange, whether status shows it yet or not."""
     seen, told = snapshot.exchanges.get(federation.name), federation.last_exchange
-    if seen is None or (told is not None and told.at > seen.at):
+    if seen is None or (told is not None and seen.at < told.at <= snapshot.now):
         return told
     return seen
 
@@ -69,7 +71,8 @@ def _prove(snapshot: Snapshot, federation: Federation) -> Proof:
     federated, last = find(federation.conditions, ConditionType.FEDERATED), newest(snapshot, federation)
     proven = _verified_at(snapshot, federation, federated)
     since = federated.last_transition_time if federated is not None and federated.status is Status.TRUE else None
-    return Proof(last, proven, since, _due(federation.name, last, proven, since, snapshot))
+    began = since if since is not None and since <= snapshot.now else None
+    return Proof(last, proven, since, _due(federation.name, last, proven, began, snapshot))
 
 
 def _verified_at(snapshot: Snapshot, federation: Federation, federated: Condition | None) -> datetime.datetime | None:
@@ -78,9 +81,10 @@ def _verified_at(snapshot: Snapshot, federation: Federation, federated: Conditio
     seen = snapshot.exchanges.get(federation.name)
     if seen is not None and seen.ok and (proven is None or seen.at > proven):
         proven = seen.at
-    if proven is not None and federated is not None and proven < federated.last_transition_time:
-        return None
-    return proven
+    if proven is None or federated is None or proven >= federated.last_transition_time:
+        return proven
+    to_come = federated.last_transition_time > snapshot.now
+    return proven if to_come and seen is not None and seen.ok else None
 
 
 def _due(
@@ -96,9 +100,9 @@ def _due(
         ready = proven + limits.heartbeat * _spread(name)
     else:
         ready = (since or snapshot.now) + limits.propagation_wait
-    if last is None or last.ok or (proven is not None and last.at < proven):
+    if last is None or last.ok or last.at > snapshot.now or (proven is not None and last.at < proven):
         return ready
-    if proven is None and last.at < ready - limits.propagation_wait:
+    if proven is None and since is not None and last.at < since:
         return ready  # a refusal from before the credential was written again
     start = min(ready, last.at)
     return max(last.at + _retry(last, last.at - start, limits), ready if proven is None else last.at)
