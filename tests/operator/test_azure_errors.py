@@ -343,6 +343,32 @@ async def test_a_wait_of_no_time_is_none_that_was_asked_for(asked: str) -> None:
         assert len(world.entries("arm", path="/roleAssignments")) < 12
 
 
+async def test_what_a_proxy_does_not_find_is_not_gone() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(
+            {
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultClaim",
+                "metadata": {"name": "team", "namespace": "shop"},
+                "spec": {"grantName": "team"},
+            }
+        )
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        page = {"Content-Type": "text/html"}
+        world.azure.faults.add(
+            Fault(
+                service="arm", path="/userAssignedIdentities/one", status=404, body="<html>", headers=page, seconds=60
+            )
+        )
+        world.delete("vaultclaims", "team", "shop")
+        await world.until(lambda: world.objects("federations") == [], seconds=900)
+
+        assert not world.trusted("shop")
+
+
 async def test_an_orphan_that_azure_will_not_delete_is_asked_for_ever_more_rarely() -> None:
     async with World(drift_interval=60.0) as world:
         await _ready_to_write(world)

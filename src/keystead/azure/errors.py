@@ -50,7 +50,8 @@ ARM: dict[tuple[int, str], Row] = {
 
 Refused: that claim or ledger entry waits, ever longer. Retryable: the lane, or all lanes of the subscription or tenant,
 wait for as long as Azure says, or ever longer. No answer, a time-out, 408, 499, 5xx and an answer that cannot be read
-leave a write uncertain: the identity is listed before anything is tried again.
+leave a write uncertain: the identity is listed before anything is tried again. So does a 404 without a code: it is a
+proxy's, and nothing is gone for it.
 """
 
 
@@ -86,6 +87,7 @@ FOREIGN = (AzureError, OSError, TimeoutError, *_UNREADABLE)
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
 _ERROR = 400
+_NOT_FOUND = 404
 _GAVE_UP = (408, 499)
 """Request Timeout and Client Closed Request: somebody on the way stopped waiting for the service behind."""
 
@@ -121,7 +123,8 @@ def _answered(
 ) -> KeysteadError:
     code = str(getattr(error.error, "code", "") or "")
     text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
-    if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP:
+    strange = status == _NOT_FOUND and not code  # Resource Manager says what it has not found
+    if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP or strange:
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
         return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
