@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import acting
+from keystead.kube.rbac import manifests
 from keystead.kube.writer import ClusterWriter
 from keystead.model.errors import Retryable
 from keystead.model.ids import NamespaceUid
@@ -65,12 +66,12 @@ class Late(Trap):
         await super().__call__(app, scope, receive, later if watches else send)
 
 
-def _claim(namespace: str, grant: str, name: str = "mine") -> dict[str, Any]:
+def _claim(namespace: str, grant: str, name: str = "mine", **spec: str) -> dict[str, Any]:
     return {
         "apiVersion": "keystead.dev/v1alpha1",
         "kind": "VaultClaim",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"grantName": grant},
+        "spec": {"grantName": grant, **spec},
     }
 
 
@@ -511,6 +512,32 @@ async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hur
         assert world.azure_writes() == []
         trap.flows.set()
         await world.until(lambda: world.ready("shop", name="mine"), seconds=90)
+
+
+@pytest.mark.virtual  # the roles of the real control plane are made for one account
+@pytest.mark.parametrize("grant", ["team", "other"], ids=["of one grant", "of two grants"])
+async def test_two_claims_for_one_store_do_not_write_over_each_other(grant: str) -> None:
+    names = ("keystead", "second")
+    async with World(service_account_names=names) as world:
+        for item in manifests(account_names=names):
+            world.put(item)
+        rule = {"selector": {"matchLabels": {"team": "team"}}}
+        for name in {"team", grant}:
+            world.grant(name, world.identity(name), claims="OnRequest", namespaces=rule, maxClaimsPerNamespace=2)
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.start()
+        await world.until(lambda: world.ready("shop", name="mine"))
+        world.put(_claim("shop", grant, "late", serviceAccountName="second"))
+        await world.until(lambda: world.claim("shop", name="late")[1] == "StoreConflict")
+        before = len(world.entries("kube", "PATCH", "/secretstores/azure-store"))
+        await world.pass_time(30)
+
+        assert len(world.entries("kube", "PATCH", "/secretstores/azure-store")) == before
+        assert "VaultClaim mine" in world.claim("shop", name="late")[2]
+        assert world.ready("shop", name="mine")
+        world.delete("vaultclaims", "mine", "shop")
+        await world.until(lambda: world.ready("shop", name="late"), seconds=60)
 
 
 class Wall(LoopClock):

@@ -515,6 +515,22 @@ def test_a_served_claim_keeps_its_account_from_one_that_claims_to_be_older() -> 
     assert world.ready("a/older").reason is Reason.SUBJECT_TAKEN
 
 
+def test_the_claim_that_came_first_has_the_store() -> None:
+    world = World(a_grant(claims=ClaimMode.ON_REQUEST, max_claims_per_namespace=3))
+    world.limits = replace(world.limits, service_account_names=frozenset({"keystead", "two", "three"}))
+    world.namespace("a")
+    world.claim("a", "first", created_at=NOW)
+    world.claim("a", "late", created_at=NOW + SECOND, service_account_name="two")
+    world.claim("a", "elsewhere", created_at=NOW + SECOND, service_account_name="three", secret_store_name="mine")
+    world.settle()
+
+    assert is_true(world.ready("a/first"))
+    assert is_true(world.ready("a/elsewhere"))
+    assert world.ready("a/late").reason is Reason.STORE_CONFLICT
+    assert "VaultClaim first" in world.ready("a/late").message
+    assert is_true(world.condition("a/late", ConditionType.VERIFIED))
+
+
 def test_claims_above_the_limit_are_refused() -> None:
     world = _claimed("a")
     world.limits = replace(world.limits, service_account_names=frozenset({"keystead", "two"}))
