@@ -66,7 +66,7 @@ class Verifier:
                 del self._tasks[name]
         for name, step in wanted.items():
             done = self._board.exchanges.get(name)
-            if done is not None and step.not_before <= done.at <= self._now():
+            if done is not None and done.vault == step.vault_url and step.not_before <= done.at <= self._now():
                 continue  # planned before this result was there; the next pass sees it
             if name not in self._tasks:
                 task = asyncio.create_task(self._verify(grant, step), name=f"verify:{name}")
@@ -83,7 +83,7 @@ class Verifier:
         await self._clock.sleep((step.not_before - self._clock.now()).total_seconds())
         async with self._turn:
             code, detail = await self._outcome(step)
-        result = Exchange(code, self._now(), detail)
+        result = Exchange(code, self._now(), detail, step.vault_url)
         log.info("exchange", federation=step.federation_name, code=code)
         self._board.exchanged(step.federation_name, result)
         self._tasks.pop(step.federation_name, None)

@@ -213,6 +213,7 @@ class LedgerVerdicts:
             last.at if last is not None else None,
             last.detail if last is not None else "",
             retains(self._snapshot.grant, federation),
+            proof.vault,
         )
 
     def _federated(self, federation: Federation, proof: Proof) -> ConditionDraft:
