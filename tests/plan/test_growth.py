@@ -671,3 +671,19 @@ def test_an_identity_that_lacks_the_role_gets_nothing_while_others_have_room() -
     world.settle()
 
     assert {each.identity.name for each in world.federations.values()} == {"id-two"}
+
+
+def test_an_identity_that_is_made_for_one_grant_freezes_another_that_names_it_and_harms_neither() -> None:
+    world = GrowingWorld()
+    made = world.growing.identity(1)
+    theirs = a_grant("other", identities=(PoolMember(made.text.upper()),))
+    assert world.grant is not None
+
+    found = check(theirs, (world.grant,), CLUSTER)
+    gone = check(theirs, (replace(world.grant, deleting=True),), CLUSTER)
+
+    assert isinstance(found, tuple)
+    assert [(each.path, each.reason) for each in found] == [("spec.identities[0].resourceId", Reason.IDENTITY_SHARED)]
+    assert "VaultGrant shop" in str(found[0])
+    assert isinstance(check(world.grant, (theirs,), CLUSTER), Validated)
+    assert isinstance(gone, Validated)

@@ -94,7 +94,7 @@ async def survey_of(look: Look, name: str, namespaces: Sequence[str]) -> Surveye
     snapshot = seen[name]
     if snapshot is None or snapshot.grant is None:
         raise Refused(Reason.GRANT_NOT_FOUND, f"VaultGrant {name} is gone: it can take nothing over")
-    valid = check(snapshot.grant, snapshot.other_grants)
+    valid = check(snapshot.grant, snapshot.other_grants, snapshot.cluster)
     if not isinstance(valid, Validated):
         told = "; ".join(map(str, valid))
         raise Refused(Reason.GRANT_INVALID, f"VaultGrant {name} makes no sense, and takes nothing over: {told}")

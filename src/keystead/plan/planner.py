@@ -56,7 +56,9 @@ class _Planner:
         self.grant: Grant | None = (
             snapshot.grant if snapshot.grant is not None and not snapshot.grant.deleting else None
         )
-        checked: Validated | tuple[Problem, ...] = check(self.grant, snapshot.other_grants) if self.grant else ()
+        checked: Validated | tuple[Problem, ...] = ()
+        if self.grant is not None:
+            checked = check(self.grant, snapshot.other_grants, snapshot.cluster)
         self.valid = checked if isinstance(checked, Validated) else None
         self.problems = () if isinstance(checked, Validated) else checked
         self.holdings = Holdings(snapshot)

@@ -98,7 +98,7 @@ def _all_steps(plan: Plan) -> tuple[Step, ...]:
 def _others(snapshot: Snapshot) -> tuple[Row, ...]:
     """Without what has been taken over by now, and without our own: that is found again by its name."""
     grant = snapshot.grant
-    valid = check(grant, snapshot.other_grants) if grant is not None and not grant.deleting else ()
+    valid = check(grant, snapshot.other_grants, snapshot.cluster) if grant is not None and not grant.deleting else ()
     if not isinstance(valid, Validated):
         return ()
     rows = survey_takeover(snapshot, valid, Holdings(snapshot)).rows

@@ -1,7 +1,8 @@
 """Pure: does a grant make sense? Every problem names its field, what was given, what is allowed, and the cure.
 
 - No namespace rule at all is a problem; an empty selector is a rule, and matches every namespace as in Kubernetes.
-- An identity stands once in one grant: listed twice, or in two grants, it freezes each grant that lists it.
+- An identity stands once in one grant: listed twice, or in two grants, it freezes each grant that lists it. One that the
+  operator makes for another grant freezes the one that lists it alone.
 """
 
 import re
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
 from keystead.model.ids import IdentityId, VaultUrl
 from keystead.model.reasons import Reason
-from keystead.model.records import Grant
+from keystead.model.records import Cluster, Grant
 from keystead.plan import provisioning
+from keystead.plan.provisioning import Growing
 
 _PROJECT = re.compile(r"^([a-z0-9][a-z0-9-]*:)?p-[a-z0-9]+\Z")
 _DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
@@ -58,9 +60,12 @@ class Validated:
     pool: tuple[Member, ...]
 
 
-def check(grant: Grant, others: Sequence[Grant]) -> Validated | tuple[Problem, ...]:
-    """The parsed grant, or all its problems at once."""
-    problems = [*_namespace_problems(grant), *_pool_problems(grant, others), *_other_problems(grant)]
+def check(grant: Grant, others: Sequence[Grant], cluster: Cluster | None = None) -> Validated | tuple[Problem, ...]:
+    """The parsed grant, or all its problems at once; *cluster* tells which identities are of other grants' making."""
+    living = [each for each in others if not each.deleting]
+    pools = [(each.name, provisioning.growing(each, cluster)) for each in living if cluster is not None]
+    made = [(name, pool) for name, pool in pools if pool is not None]
+    problems = [*_namespace_problems(grant), *_pool_problems(grant, living, made), *_other_problems(grant)]
     problems += [Problem(*fault) for fault in provisioning.faults(grant)]
     vault: VaultUrl | None = None
     try:
@@ -103,27 +108,32 @@ def _namespace_problems(grant: Grant) -> Iterator[Problem]:
             yield Problem(f"{path}.values", repr(list(requirement.values)), allowed, cure)
 
 
-def _pool_problems(grant: Grant, others: Iterable[Grant]) -> Iterator[Problem]:
+def _pool_problems(grant: Grant, others: Iterable[Grant], pools: Sequence[tuple[str, Growing]]) -> Iterator[Problem]:
     if not grant.identities and grant.provisioning is None:
         cure = "name at least one user-assigned identity, or let spec.provisioning make them"
         yield Problem("spec.identities", "no identity", "has no slot to give", cure)
     elsewhere: dict[str, str] = {}
-    for other in sorted((each for each in others if not each.deleting), key=lambda each: each.name):
+    for other in sorted(others, key=lambda each: each.name):
         for each in other.identities:
             elsewhere.setdefault(_key(each.resource_id), other.name)
     seen: dict[str, int] = {}
     for index, member in enumerate(grant.identities):
         path, given = f"spec.identities[{index}].resourceId", repr(member.resource_id)
         try:
-            key = IdentityId.parse(member.resource_id).key
+            identity = IdentityId.parse(member.resource_id)
         except ValueError as error:
             yield Problem(path, given, str(error), "see `az identity show --query id`")
             continue
+        key = identity.key
         if key in seen:
             yield Problem(path, given, f"stands at spec.identities[{seen[key]}] already", "name it once")
         seen.setdefault(key, index)
         if key in elsewhere:
             allowed, cure = f"stands in VaultGrant {elsewhere[key]} too", "leave each identity in one grant only"
+            yield Problem(path, given, allowed, cure, Reason.IDENTITY_SHARED)
+        maker = next((name for name, pool in pools if pool.number(identity) is not None), "")
+        if maker:
+            allowed, cure = f"is made by the operator for VaultGrant {maker}", "name an identity of your own"
             yield Problem(path, given, allowed, cure, Reason.IDENTITY_SHARED)
         if not 0 <= member.reserved_slots <= CREDENTIALS_PER_IDENTITY:
             path = f"spec.identities[{index}].reservedSlots"
