@@ -540,6 +540,30 @@ async def test_two_claims_for_one_store_do_not_write_over_each_other(grant: str)
         await world.until(lambda: world.ready("shop", name="late"), seconds=60)
 
 
+@pytest.mark.virtual  # it reaches into the store of the embedded server
+async def test_an_entry_that_came_and_went_unseen_is_written_anew() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        trap = Late("/federations")
+        world.start(trap=trap)
+        await world.pass_time(5)
+        trap.flows.clear()
+        world.namespace("late", labels={"team": "team"})
+        await world.until(lambda: world.trusted("late"))
+        entry = next(each for each in world.objects("federations") if each["spec"]["namespace"] == "late")
+        entry["metadata"].pop("finalizers")
+        world.delete("federations", entry["metadata"]["name"])
+        trap.flows.set()
+
+        def recorded() -> bool:
+            return any(each["spec"]["namespace"] == "late" for each in world.objects("federations"))
+
+        assert not recorded()
+        await world.until(recorded, seconds=60)
+        await world.until(lambda: world.ready("late", "shop"))
+
+
 class Wall(LoopClock):
     """A clock on the wall that somebody sets."""
 
