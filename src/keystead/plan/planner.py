@@ -190,8 +190,9 @@ class _Planner:
             for key in (each.claim_key,)
         ]
         fresh = [cause for each, cause in judged if cause is not None and not each.deleting]
+        begun = [cause for each, cause in judged if cause is not None and each.deleting]
         standing_now = sum(1 for each in ordered if not each.deleting)
-        braked = brakes.mass_revocation(fresh, standing_now, self.grant, snapshot.limits)
+        braked = brakes.mass_revocation(fresh, begun, standing_now, self.grant, snapshot.limits)
         removals = Removals(snapshot, self.holdings, snapshot.grant)
         held: list[Held] = []
         for federation, cause in judged:
