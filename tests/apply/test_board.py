@@ -36,6 +36,12 @@ def test_a_wait_that_was_asked_for_is_kept_to_the_second() -> None:
     assert _waits(Board(), asked, 3) == [17.0, 17.0, 17.0]
 
 
+def test_a_wait_of_no_time_is_none_that_was_asked_for() -> None:
+    at_once = Retryable(Reason.KUBERNETES_UNAVAILABLE, "busy", after=0.0)
+
+    assert _waits(Board(), at_once, 3) == [2.0, 4.0, 8.0]
+
+
 def test_what_leads_to_another_place_is_planned_anew_at_once() -> None:
     assert _waits(Board(), Refused(Reason.IDENTITY_FULL, "21"), 2) == [0.0, 0.0]
 

@@ -13,6 +13,7 @@ from keystead.apply.lanes import Lanes, LaneWiring
 from keystead.apply.pacing import Paces
 from keystead.azure.arm import IdentityClient
 from keystead.azure.clouds import CLOUDS
+from keystead.azure.errors import CONCURRENT
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.errors import Refused
 from keystead.model.ids import IdentityId, NamespaceUid
@@ -178,9 +179,14 @@ async def test_a_write_is_for_the_namespace_of_its_uid_alone(uid: str | None) ->
     async with _scene() as scene:
         scene.uids["a"] = NamespaceUid(uid) if uid is not None else None  # type: ignore[assignment] # absent
         _submit(scene, _write(scene, "a"), _write(scene, "b"))
+        await scene.world.pass_time(60)
+        before = scene.writes()
+        _submit(scene)
         await scene.ended()
 
-        assert scene.writes() == [("PUT", "ks-b")]
+        assert before == [("PUT", "ks-b")]
+        assert scene.writes() == before
+        assert len(scene.asked) < 12  # whoever plans is told ever more rarely
 
 
 async def test_nothing_is_written_while_the_lease_would_not_outlast_it() -> None:
@@ -245,6 +251,40 @@ async def test_a_lost_answer_leads_to_a_look_and_not_to_a_second_write() -> None
 
         assert scene.writes() == [("PUT", "ks-a")]
         assert list(scene.held()) == ["ks-a"]
+
+
+_PASSING = pytest.mark.parametrize(
+    ("status", "code"), [(503, "ServiceUnavailable"), (409, CONCURRENT), (429, "TooManyRequests")]
+)
+
+
+@_PASSING
+async def test_a_write_that_nobody_wants_any_more_is_not_tried_again(status: int, code: str) -> None:
+    async with _scene() as scene:
+        scene.world.azure.faults.add(Fault(service="arm", method="PUT", status=status, code=code, delay=1.0, times=1))
+        _submit(scene, _write(scene, "a"))
+        await scene.world.pass_time(0.5)
+        _submit(scene)
+        before = len(scene.asked)
+        await scene.ended()
+
+        assert scene.held() == {}
+        assert scene.asked[before:] == ["team"]  # whoever planned it learns that it is not under way any more
+
+
+@_PASSING
+@pytest.mark.parametrize("leading", [True, False], ids=["the leader", "the leader no more"])
+async def test_stopping_ends_whatever_becomes_of_the_write_that_is_under_way(
+    status: int, code: str, leading: bool
+) -> None:
+    async with _scene() as scene:
+        scene.world.azure.faults.add(Fault(service="arm", method="PUT", status=status, code=code, delay=1.0))
+        _submit(scene, _write(scene, "a"))
+        await scene.world.pass_time(0.5)
+        scene.may_write = leading
+        await asyncio.wait_for(scene.lanes.stop(), 10)
+
+        assert len(scene.writes()) == 1
 
 
 async def test_stopping_waits_for_the_write_that_is_under_way_and_begins_no_other() -> None:

@@ -324,6 +324,47 @@ async def test_an_identity_that_was_made_anew_unseen_is_read_anew_once_another_l
         assert (state.client_id, state.principal_id) == (new.client_id, new.principal_id)
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["without credentials", "with the same credentials"])
+async def test_an_identity_that_was_made_anew_between_two_lists_is_known_by_its_new_client_id(held: bool) -> None:
+    async with World() as world:
+        scene, old = Scene(world), world.identity("one")
+        if held:
+            world.azure.add_credential(old, "other", "https://ib.oic", "someone")
+        scene.look(old)
+        await scene.learnt()
+        world.azure.remove_identity(old)
+        new = world.identity("one")
+        if held:
+            world.azure.add_credential(new, "other", "https://ib.oic", "someone")
+
+        await world.pass_time(PACES.drift)
+        scene.look(new)
+        await scene.learnt(2)
+
+        state = scene.inventory.known(IdentityId.parse(new.resource_id))
+        assert state is not None
+        assert (state.client_id, state.principal_id) == (new.client_id, new.principal_id)
+
+
+async def test_where_credentials_vanished_the_identity_itself_is_read_at_once() -> None:
+    async with World() as world:
+        scene, old = Scene(world), world.identity("one")
+        world.azure.add_credential(old, "other", "https://ib.oic", "someone")
+        scene.look(old)
+        await scene.learnt()
+        world.azure.remove_identity(old)
+        new = world.identity("one")
+        identity = IdentityId.parse(new.resource_id)
+
+        scene.inventory.doubted(identity, Reason.AZURE_REFUSED)
+        scene.look(new)
+        await scene.learnt(2)
+
+        state = scene.inventory.known(identity)
+        assert state is not None
+        assert state.client_id == new.client_id
+
+
 async def test_a_list_that_is_older_than_what_was_read_makes_it_look_once() -> None:
     async with World() as world:
         scene, one = Scene(world), world.identity("one")

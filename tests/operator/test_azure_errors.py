@@ -15,7 +15,7 @@ from keystead.model.reasons import CATALOGUE, Reason
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.governance import BUILT_IN, Lock, PolicyAssignment
 from keystead_sandbox.resources import Identity
-from world import ISSUER, Trap, World
+from world import ISSUER, VAULT, Trap, World
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 CONCURRENT = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
@@ -304,13 +304,69 @@ async def test_a_write_that_somebody_on_the_way_gave_up_is_looked_for_before_it_
         assert len([each for each in world.azure_writes() if each.method == "PUT"]) == 1
 
 
-async def test_an_answer_that_cannot_be_read_is_no_answer() -> None:
+_ODD = pytest.mark.parametrize("body", ["<html>", "null", "[]", "{}", '{"value": null}', '{"value": [null]}'])
+
+
+@_ODD
+async def test_an_answer_that_cannot_be_read_is_no_answer(body: str) -> None:
     async with World(drift_interval=LONG) as world:
         await _ready_to_write(world)
-        world.azure.faults.add(Fault(service="arm", method="PUT", path=PUT, status=200, body="<html>", times=1))
+        world.azure.faults.add(Fault(service="arm", method="PUT", path=PUT, status=200, body=body, times=1))
         world.namespace("shop", labels={"team": "team"})
 
         await world.until(lambda: world.ready("shop"))
+
+
+@_ODD
+@pytest.mark.parametrize("what", ["/federatedIdentityCredentials$", "/userAssignedIdentities/one$"])
+async def test_what_cannot_be_read_now_is_read_again_later(what: str, body: str) -> None:
+    async with World() as world:
+        world.azure.faults.add(Fault(service="arm", method="GET", path=what, status=200, body=body, seconds=30))
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+
+        await world.until(lambda: world.ready("shop"), seconds=700)
+
+
+@pytest.mark.parametrize("asked", ["0", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 -0000"])
+async def test_a_wait_of_no_time_is_none_that_was_asked_for(asked: str) -> None:
+    async with World() as world:
+        said = {"Retry-After": asked}
+        world.azure.faults.add(
+            Fault(service="arm", path="/roleAssignments", status=429, code="TooManyRequests", headers=said)
+        )
+        world.grant("team", world.identity("one"), vault={"url": VAULT, "resourceId": world.vault.resource_id})
+        world.start()
+        await world.pass_time(120)
+
+        assert len(world.entries("arm", path="/roleAssignments")) < 12
+
+
+async def test_what_a_proxy_does_not_find_is_not_gone() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(
+            {
+                "apiVersion": "keystead.dev/v1alpha1",
+                "kind": "VaultClaim",
+                "metadata": {"name": "team", "namespace": "shop"},
+                "spec": {"grantName": "team"},
+            }
+        )
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        page = {"Content-Type": "text/html"}
+        world.azure.faults.add(
+            Fault(
+                service="arm", path="/userAssignedIdentities/one", status=404, body="<html>", headers=page, seconds=60
+            )
+        )
+        world.delete("vaultclaims", "team", "shop")
+        await world.until(lambda: world.objects("federations") == [], seconds=900)
+
+        assert not world.trusted("shop")
 
 
 async def test_an_orphan_that_azure_will_not_delete_is_asked_for_ever_more_rarely() -> None:

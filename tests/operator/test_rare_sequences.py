@@ -1,6 +1,7 @@
 """Sequences of events that the simulation found, each told alone: what went wrong once, and must not again."""
 
 import asyncio
+import datetime
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import acting
+from keystead.kube.rbac import manifests
 from keystead.kube.writer import ClusterWriter
 from keystead.model.errors import Retryable
 from keystead.model.ids import NamespaceUid
@@ -64,12 +66,12 @@ class Late(Trap):
         await super().__call__(app, scope, receive, later if watches else send)
 
 
-def _claim(namespace: str, grant: str) -> dict[str, Any]:
+def _claim(namespace: str, grant: str, name: str = "mine", **spec: str) -> dict[str, Any]:
     return {
         "apiVersion": "keystead.dev/v1alpha1",
         "kind": "VaultClaim",
-        "metadata": {"name": "mine", "namespace": namespace},
-        "spec": {"grantName": grant},
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"grantName": grant, **spec},
     }
 
 
@@ -148,6 +150,24 @@ async def test_an_identity_that_was_made_anew_is_served_under_its_new_client_id(
 
         await world.until(lambda: names_it() and world.ready("shop"))
         assert old.client_id != new.client_id
+
+
+async def test_a_claim_that_moved_keeps_its_annotation_where_the_old_identity_is_not_to_be_read_any_more() -> None:
+    async with World() as world:
+        await _working(world)
+        world.azure.faults.add(Fault(service="arm", path="/one-0", status=403, code="AuthorizationFailed"))
+        world.grant("team", world.identity("two"))
+        await world.until(
+            lambda: any(each["metadata"].get("deletionTimestamp") for each in world.objects("federations"))
+        )
+        await world.until(lambda: world.ready("shop"))
+        await world.stop()
+        before = len(world.entries("kube", "PATCH", "/serviceaccounts/keystead"))
+        world.start()
+        await world.pass_time(10)
+
+        assert len(world.entries("kube", "PATCH", "/serviceaccounts/keystead")) == before
+        assert world.ready("shop")
 
 
 async def test_claims_of_a_vanished_identity_say_so_and_not_that_somebody_took_their_trust() -> None:
@@ -493,3 +513,140 @@ async def test_a_proof_does_not_outlive_its_ledger_entry() -> None:
         assert world.claim("shop", "Verified")[0] != "True"
         assert world.entries("kube", "PATCH", "/namespaces/shop/serviceaccounts/keystead") == []
         await world.until(lambda: world.ready("shop", "mill"), seconds=1200)
+
+
+async def test_a_claim_that_waits_for_one_of_another_grant_is_served_as_soon_as_that_is_gone() -> None:
+    async with World() as world:
+        for name, identity in (("team", "one"), ("other", "two")):
+            rule = {"selector": {"matchLabels": {"team": "team"}}}
+            world.grant(name, world.identity(identity), claims="OnRequest", namespaces=rule)
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.start()
+        await world.until(lambda: world.ready("shop", name="mine"))
+        world.put(_claim("shop", "other", "second"))
+        await world.until(lambda: world.claim("shop", name="second")[1] == "SubjectTaken")
+
+        world.delete("vaultclaims", "mine", "shop")
+
+        await world.until(lambda: world.ready("shop", name="second"), seconds=60)
+
+
+async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hurry() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        trap = Late("/api/v1/namespaces")
+        operator = world.start(trap=trap)
+        await world.pass_time(20)
+        trap.flows.clear()
+        world.delete("namespaces", "shop")
+        await world.until(lambda: world.object("namespaces", "shop") is None)
+        world.namespace("shop", labels={"team": "team"})
+        assert operator.controller is not None
+        before = operator.controller.passes
+        world.put(_claim("shop", "team"))
+        await world.pass_time(20)
+
+        assert operator.controller.passes - before < 20
+        assert world.azure_writes() == []
+        trap.flows.set()
+        await world.until(lambda: world.ready("shop", name="mine"), seconds=90)
+
+
+@pytest.mark.virtual  # the roles of the real control plane are made for one account
+@pytest.mark.parametrize("grant", ["team", "other"], ids=["of one grant", "of two grants"])
+async def test_two_claims_for_one_store_do_not_write_over_each_other(grant: str) -> None:
+    names = ("keystead", "second")
+    async with World(service_account_names=names) as world:
+        for item in manifests(account_names=names):
+            world.put(item)
+        rule = {"selector": {"matchLabels": {"team": "team"}}}
+        for name in {"team", grant}:
+            world.grant(name, world.identity(name), claims="OnRequest", namespaces=rule, maxClaimsPerNamespace=2)
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.start()
+        await world.until(lambda: world.ready("shop", name="mine"))
+        world.put(_claim("shop", grant, "late", serviceAccountName="second"))
+        await world.until(lambda: world.claim("shop", name="late")[1] == "StoreConflict")
+        before = len(world.entries("kube", "PATCH", "/secretstores/azure-store"))
+        await world.pass_time(30)
+
+        assert len(world.entries("kube", "PATCH", "/secretstores/azure-store")) == before
+        assert "VaultClaim mine" in world.claim("shop", name="late")[2]
+        assert world.ready("shop", name="mine")
+        world.delete("vaultclaims", "mine", "shop")
+        await world.until(lambda: world.ready("shop", name="late"), seconds=60)
+
+
+@pytest.mark.virtual  # it reaches into the store of the embedded server
+async def test_an_entry_that_came_and_went_unseen_is_written_anew() -> None:
+    async with World() as world:
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        trap = Late("/federations")
+        world.start(trap=trap)
+        await world.pass_time(5)
+        trap.flows.clear()
+        world.namespace("late", labels={"team": "team"})
+        await world.until(lambda: world.trusted("late"))
+        entry = next(each for each in world.objects("federations") if each["spec"]["namespace"] == "late")
+        entry["metadata"].pop("finalizers")
+        world.delete("federations", entry["metadata"]["name"])
+        trap.flows.set()
+
+        def recorded() -> bool:
+            return any(each["spec"]["namespace"] == "late" for each in world.objects("federations"))
+
+        assert not recorded()
+        await world.until(recorded, seconds=60)
+        await world.until(lambda: world.ready("late", "shop"))
+
+
+class Wall(LoopClock):
+    """A clock on the wall that somebody sets."""
+
+    ahead = datetime.timedelta(0)
+
+    def now(self) -> datetime.datetime:
+        return super().now() + self.ahead
+
+
+class Hung(World):
+    """A world whose operators look at a wall clock of their own."""
+
+    def _operator_clock(self) -> LoopClock:
+        self.wall = Wall(EPOCH)
+        return self.wall
+
+
+@pytest.mark.virtual
+async def test_a_claim_that_was_begun_before_the_clock_was_set_back_is_served_all_the_same() -> None:
+    async with Hung() as world:
+        world.grant("team", world.identity("one"))
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        world.wall.ahead = datetime.timedelta(days=1)
+        await world.until(lambda: world.trusted("shop"))
+        await world.pass_time(3)
+        world.wall.ahead = datetime.timedelta(0)
+
+        await world.until(lambda: world.ready("shop"), seconds=60)
+
+
+@pytest.mark.virtual
+async def test_a_write_in_doubt_from_before_the_clock_was_set_back_is_revoked_all_the_same() -> None:
+    async with Hung() as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.HANG, times=1))
+        world.start()
+        world.wall.ahead = datetime.timedelta(days=1)
+        await world.until(lambda: world.objects("federations") != [])
+        await world.pass_time(11)
+        world.wall.ahead = datetime.timedelta(0)
+        world.delete("vaultclaims", "mine", "shop")
+
+        await world.until(lambda: world.objects("federations") == [], seconds=240)

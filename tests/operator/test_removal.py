@@ -107,6 +107,24 @@ async def test_an_edit_that_would_revoke_many_waits_for_a_word() -> None:
         await world.until(lambda: world.credentials() == {})
 
 
+async def test_labels_that_are_taken_away_one_after_the_other_wait_for_a_word_too() -> None:
+    names = [f"shop-{number:02}" for number in range(12)]
+    async with World() as world:
+        world.grant("team", world.identity("one"))
+        for name in names:
+            world.namespace(name, labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready(*names))
+        for name in names:
+            world.namespace(name, labels={})
+            await world.pass_time(0.2)
+
+        await world.pass_time(120)
+
+        assert sum(1 for name in names if world.trusted(name)) >= len(names) - 6
+        assert world.condition("vaultgrants", "team", "Ready")[1] == "AwaitingConfirmation"
+
+
 async def test_an_orphan_of_ours_is_swept_and_foreign_credentials_are_left_alone() -> None:
     async with World(drift_interval=60.0) as world:
         identity = world.identity("one")

@@ -44,6 +44,8 @@ def test_a_setting_is_read(environment: dict[str, str], field: str, value: Any) 
     [
         ({"KEYSTEAD_LANE_PACE": "-4s"}, ("KEYSTEAD_LANE_PACE", "'-4s'", "duration")),
         ({"KEYSTEAD_LANE_PACE": "0"}, ("KEYSTEAD_LANE_PACE", "'0'", "at least 0.01 s")),
+        ({"KEYSTEAD_HEARTBEAT": "0"}, ("KEYSTEAD_HEARTBEAT", "'0'", "at least 1 s")),
+        ({"KEYSTEAD_DRIFT_INTERVAL": "0h"}, ("KEYSTEAD_DRIFT_INTERVAL", "'0h'", "at least 0.1 s")),
         ({"KEYSTEAD_DRIFT_INTERVAL": "5 days"}, ("KEYSTEAD_DRIFT_INTERVAL", "'5 days'", "duration")),
         ({"KEYSTEAD_ESO_ACCOUNT": "external-secrets"}, ("KEYSTEAD_ESO_ACCOUNT", "NAMESPACE/NAME")),
         ({"KEYSTEAD_REQUIRE_GUARDS": "maybe"}, ("KEYSTEAD_REQUIRE_GUARDS", "true or false")),

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from keystead_sandbox.faults import Fault
-from world import ISSUER, World
+from world import ISSUER, VAULT, World
 
 pytestmark = [pytest.mark.looptime, pytest.mark.virtual]
 HOUR, DAY = 3600.0, 86400.0
@@ -165,3 +165,48 @@ async def test_a_heartbeat_that_nobody_answers_proves_nothing() -> None:
         await world.until(lambda: len(world.entries("keyvault")) > tried + 2, seconds=1500)
 
         assert world.ready("shop")
+
+
+async def test_an_identity_that_was_made_anew_before_its_first_credential_serves_under_its_new_client_id() -> None:
+    async with World() as world:
+        old = world.identity("one")
+        world.grant("team", old)
+        world.start()
+        await world.pass_time(30)
+        world.azure.remove_identity(old)
+        new = world.identity("one")
+        world.namespace("shop", labels={"team": "team"})
+
+        await world.until(lambda: world.ready("shop"), seconds=1500)
+
+        read_again = world.entries("arm", "GET", "/one/federatedidentitycredentials")[1].at
+        refused = [each.at for each in world.entries("entra", "POST") if each.status != 200]
+        assert max(refused) < read_again
+        assert (world.object("vaultclaims", "team", "shop") or {})["status"]["clientId"] == new.client_id
+
+
+async def test_stores_stay_with_a_vault_that_works_while_the_one_in_a_new_edit_lets_nobody_in() -> None:
+    async with World() as world:
+        one = world.identity("one")
+        world.grant("team", one)
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.ready("shop"))
+        other = world.azure.add_vault("other-kv")
+
+        def reads() -> str:
+            store = world.object("secretstores", "azure-store", "shop") or {}
+            return str(store["spec"]["provider"]["azurekv"]["vaultUrl"])
+
+        world.grant("team", one, vault={"url": "https://other-kv.vault.azure.net"})
+        await world.until(lambda: world.claim("shop", "Verified")[1] == "VaultForbidden", seconds=60)
+        await world.stop()
+        world.start()
+        await world.pass_time(60)
+        before = reads()
+        world.azure.assign_role(one.principal_id, "Key Vault Secrets User", other.resource_id)
+        await world.until(lambda: world.ready("shop"), seconds=1200)
+
+        assert before == VAULT
+        assert reads() == "https://other-kv.vault.azure.net"
+        assert world.objects("federations")[0]["status"]["verifiedVault"] == "https://other-kv.vault.azure.net"

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from keystead.model.conditions import ConditionType
+from keystead.model.conditions import ConditionType, Status
 from keystead.model.credentials import EXCHANGE_AUDIENCE, Credential
 from keystead.model.ids import NamespaceUid
 from keystead.model.reasons import CATALOGUE, Reason
-from keystead.model.records import ApprovalMode, NamespaceRule, Revocation
+from keystead.model.records import ApprovalMode, Exchange, NamespaceRule, Revocation
 from keystead.plan.steps import (
+    ApplyStore,
     BeginRevocation,
     CreateClaim,
     DeleteCredential,
@@ -124,6 +125,38 @@ def test_rule_3_annotation_and_store_come_after_the_proof() -> None:
 
     assert [each for each in done if each != "NudgeExternalSecrets"] == ["CreateClaim", *FULL_WAY[:-1]]
     assert done[-1] == "NudgeExternalSecrets"
+
+
+def test_rule_3_a_store_moves_to_another_vault_after_the_proof_with_that_alone() -> None:
+    world = served("cart")
+    world.edit(vault_url="https://kv-other.vault.azure.net")
+    planned = world.steps(Verify, ApplyStore)
+    entry = world.federation("cart")
+    world.exchanges[entry.name] = Exchange("ForbiddenByRbac", world.now, vault="https://kv-other.vault.azure.net")
+    refused = world.condition("cart/shop", ConditionType.VERIFIED)
+    world.carry_out(world.plan())
+
+    assert kinds(planned) == ["Verify", "ApplyStore"]
+    assert refused.status is Status.FALSE
+    assert world.stores["cart", "azure-store"].vault_url == VAULT
+    world.settle()
+    assert world.stores["cart", "azure-store"].vault_url == "https://kv-other.vault.azure.net"
+    assert is_true(world.ready("cart/shop"))
+
+
+@pytest.mark.parametrize(
+    ("remembered", "counts"),
+    [(VAULT, True), ("", True), ("https://kv-other.vault.azure.net", False)],
+    ids=["this vault", "from before it was remembered", "another vault"],
+)
+def test_rule_3_a_proof_counts_for_the_vault_that_was_looked_at(remembered: str, counts: bool) -> None:
+    world = served("cart")
+    entry = world.federation("cart")
+    world.exchanges.clear()
+    world.federations[entry.name] = replace(entry, verified_vault=remembered)
+
+    assert entry.verified_vault == VAULT
+    assert is_true(world.condition("cart/shop", ConditionType.VERIFIED)) is counts
 
 
 def test_rule_4_with_the_namespace_alive_annotation_then_credential_then_ledger() -> None:

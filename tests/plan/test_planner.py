@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from keystead.model.conditions import Condition, ConditionType, Status
-from keystead.model.credentials import Credential, room
+from keystead.model.credentials import Credential, IdentityState, room
 from keystead.model.reasons import Reason
 from keystead.model.records import (
     ApprovalMode,
@@ -35,6 +35,7 @@ from keystead.plan.steps import (
     RecordFederation,
     Step,
     Verify,
+    WithdrawAnnotation,
     WriteCredential,
 )
 from keystead.plan.verdicts import orphan_claim_verdict
@@ -247,6 +248,39 @@ def test_a_drained_claim_is_served_by_its_old_identity_until_the_new_one_is_prov
     assert world.accounts["a", "keystead"].client_id == "client-id-two"
 
 
+def _unread(world: World, name: str, problem: Reason | None = None) -> None:
+    """The operator was started anew, and has not read the identity, or may not any more."""
+    world.identities[identity_id(name)] = IdentityState(identity_id(name), problem=problem)
+
+
+@pytest.mark.parametrize("problem", [None, Reason.AZURE_FORBIDDEN], ids=["not read yet", "not to be read any more"])
+def test_the_annotation_of_a_claim_that_moved_is_left_alone_while_its_old_identity_is_not_read(
+    problem: Reason | None,
+) -> None:
+    world = _served("a", identities=("one", "two"))
+    old = world.federation("a").name
+    world.edit(identities=(PoolMember(identity_id("two").text),))
+    while not world.federations[old].deleting:
+        world.carry_out(world.plan())
+    _unread(world, "one", problem)
+
+    assert world.accounts["a", "keystead"].client_id == "client-id-two"
+    assert world.steps(WithdrawAnnotation) == []
+
+
+@pytest.mark.parametrize("manager", ["", "people"])
+def test_without_its_identity_read_an_annotation_is_withdrawn_if_nobody_else_wrote_it(manager: str) -> None:
+    world = _served("a")
+    place = ("a", "keystead")
+    world.accounts[place] = replace(world.accounts[place], annotation_managers=(manager,) if manager else ())
+    world.edit(namespaces=NamespaceRule(names=("other",)))
+    world.carry_out(world.plan())
+    world.accounts[place] = replace(world.accounts[place], client_id="client-of-somebody")
+    _unread(world, "one")
+
+    assert len(world.steps(WithdrawAnnotation)) == (0 if manager else 1)
+
+
 def test_a_drain_into_a_full_pool_leaves_everything_working() -> None:
     world = _served("a", identities=("one", "two"))
     world.list_identity(identity_id("two"), *(foreign(f"ci-{number}", f"repo:{number}") for number in range(20)))
@@ -316,6 +350,15 @@ def test_a_grant_that_retains_forgets_without_deleting() -> None:
     world.remove_namespace("a")
 
     assert kinds(world.steps()) == ["BeginRevocation", "ForgetFederation"]
+
+
+def test_an_identity_that_is_gone_trusts_nobody_and_the_ledger_says_so() -> None:
+    world = _served("a")
+    _unread(world, "one", Reason.IDENTITY_NOT_FOUND)
+
+    federated = next(each for each in world.plan().federations[0].conditions if each.type is ConditionType.FEDERATED)
+
+    assert (federated.status, federated.reason) == (Status.FALSE, Reason.IDENTITY_NOT_FOUND)
 
 
 def test_an_identity_that_is_gone_leaves_nothing_to_revoke() -> None:
@@ -472,6 +515,22 @@ def test_a_served_claim_keeps_its_account_from_one_that_claims_to_be_older() -> 
     assert world.ready("a/older").reason is Reason.SUBJECT_TAKEN
 
 
+def test_the_claim_that_came_first_has_the_store() -> None:
+    world = World(a_grant(claims=ClaimMode.ON_REQUEST, max_claims_per_namespace=3))
+    world.limits = replace(world.limits, service_account_names=frozenset({"keystead", "two", "three"}))
+    world.namespace("a")
+    world.claim("a", "first", created_at=NOW)
+    world.claim("a", "late", created_at=NOW + SECOND, service_account_name="two")
+    world.claim("a", "elsewhere", created_at=NOW + SECOND, service_account_name="three", secret_store_name="mine")
+    world.settle()
+
+    assert is_true(world.ready("a/first"))
+    assert is_true(world.ready("a/elsewhere"))
+    assert world.ready("a/late").reason is Reason.STORE_CONFLICT
+    assert "VaultClaim first" in world.ready("a/late").message
+    assert is_true(world.condition("a/late", ConditionType.VERIFIED))
+
+
 def test_claims_above_the_limit_are_refused() -> None:
     world = _claimed("a")
     world.limits = replace(world.limits, service_account_names=frozenset({"keystead", "two"}))
@@ -593,6 +652,33 @@ def test_another_vault_under_review_waits_for_a_confirmation() -> None:
     assert world.of_grant(ConditionType.READY).reason is Reason.AWAITING_CONFIRMATION
 
 
+def test_it_waits_too_where_the_words_stand_that_came_after_the_first() -> None:
+    world = _claimed(*NAMES, approval=ApprovalMode.REQUIRED)
+    for name in NAMES:
+        world.approve(name)
+    world.settle()
+    world.approvals.clear()
+    for name in NAMES:
+        world.approve(name, by="rob")
+    before = world.steps()
+    world.edit(vault_url="https://kv-other.vault.azure.net")
+
+    assert before == []
+    assert world.steps() == []
+    assert world.of_grant(ConditionType.READY).reason is Reason.AWAITING_CONFIRMATION
+
+
+def test_approvals_that_were_asked_for_later_are_withdrawn_without_a_confirmation() -> None:
+    world = _served(*NAMES)
+    for name in NAMES:
+        world.approve(name)
+    world.edit(approval=ApprovalMode.REQUIRED)
+    world.settle()
+    world.approvals.clear()
+
+    assert len(world.steps(BeginRevocation)) == len(NAMES)
+
+
 def test_withdrawn_approvals_need_no_confirmation() -> None:
     world = _claimed(*NAMES, approval=ApprovalMode.REQUIRED)
     for name in NAMES:
@@ -701,7 +787,7 @@ def test_the_first_try_waits_for_the_propagation() -> None:
 def test_tries_after_a_refusal_come_ever_more_slowly(code: str, failing: int, wait: int) -> None:
     world = _served("a")
     name = _entry_at(world, NOW)
-    last = NOW + 20 * SECOND + failing * SECOND
+    world.now = last = NOW + 20 * SECOND + failing * SECOND
     world.exchanges[name] = Exchange(code, last)
 
     assert _due(world) == last + wait * SECOND
@@ -717,6 +803,50 @@ def test_each_code_has_a_reason_that_the_claim_shows(code: str) -> None:
 
     assert (condition.status, condition.reason) == (Status.FALSE, codes.CODES[code].reason)
     assert code in condition.message
+
+
+LATER = NOW + 3600 * SECOND
+"""What a clock said before it was set back."""
+
+
+def test_after_a_clock_was_set_back_nobody_waits_for_what_it_said() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    since = _due(world)
+    world.exchanges[name] = Exchange("AADSTS700213", LATER)
+    refused = _due(world)
+    world.fail("a/mine", Verify, Reason.KUBERNETES_UNAVAILABLE)
+    world.failures["a/mine"] = replace(world.failures["a/mine"], at=LATER, retry_at=LATER + 30 * SECOND)
+
+    assert since == refused == _due(world) == NOW + 20 * SECOND
+
+
+def test_after_a_clock_was_set_back_what_is_proven_now_counts() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    world.federations[name] = replace(world.federations[name], last_exchange=Exchange("AADSTS700213", LATER))
+    world.exchanges[name] = Exchange("OK", NOW)
+
+    assert is_true(world.condition("a/mine", ConditionType.VERIFIED))
+
+
+def test_after_a_clock_was_set_back_a_proof_of_before_counts_no_more_than_it_did() -> None:
+    world = _served("a")
+    world.now = NOW
+    name = _entry_at(world, LATER)
+    world.federations[name] = replace(world.federations[name], verified_at=NOW)
+
+    assert not is_true(world.condition("a/mine", ConditionType.VERIFIED))
+
+
+def test_after_a_clock_was_set_back_a_claim_that_was_deleted_comes_back() -> None:
+    world = World()
+    world.namespace("a")
+    world.deletions["a"] = (3, LATER)
+
+    assert len(world.steps(CreateClaim)) == 1
 
 
 def test_a_proof_is_renewed_once_a_heartbeat() -> None:

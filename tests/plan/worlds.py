@@ -288,7 +288,8 @@ class World:
                 self.federations[entry.name] = replace(
                     held,
                     conditions=self.merged(held.conditions, entry.conditions),
-                    verified_at=entry.verified_at or held.verified_at,
+                    verified_at=entry.verified_at,
+                    verified_vault=entry.verified_vault,
                     last_exchange=Exchange(entry.last_exchange_code, entry.last_exchange_at)
                     if entry.last_exchange_at is not None
                     else held.last_exchange,
@@ -337,7 +338,7 @@ class World:
         self.accounts.setdefault(place, ServiceAccount(*place, self.uid(), ours=True))
 
     def _Verify(self, step: Verify) -> None:  # noqa: N802 - named for its step
-        self.exchanges[step.federation_name] = Exchange("OK", self.now)
+        self.exchanges[step.federation_name] = Exchange("OK", self.now, vault=step.vault_url)
 
     def _AnnotateServiceAccount(self, step: AnnotateServiceAccount) -> None:  # noqa: N802 - named for its step
         place = (step.namespace, step.name)

@@ -38,7 +38,7 @@ class Board:
         self._attempts[unit] = attempt + 1
         first = _FIRST_RETRY if isinstance(error, Retryable) else _FIRST_SLOW_RETRY
         wait = 0.0 if error.reason in _AT_ONCE else min(longest, first * float(2 ** min(attempt, 12)))
-        if isinstance(error, Retryable) and error.after is not None:
+        if isinstance(error, Retryable) and error.after:  # a wait of no time is none that was asked for
             wait = error.after
         failure = Failure(unit, step, error.reason, str(error), now, now + datetime.timedelta(seconds=wait))
         self.failures[unit] = failure

@@ -1,7 +1,8 @@
 """One lane for each managed identity: serial, paced, side by side with the others.
 
 Rules:
-- A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on.
+- A grant's submission replaces what that grant had queued; a step that stays keeps its place, one in flight goes on,
+  and is not tried again where nobody wants it any more.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
   first that has most slots to fill. A step whose time has not come blocks nobody.
 - An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
@@ -98,14 +99,16 @@ class Lanes:
             line.changed.set()
 
     def _replace(self, line: Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
-        kept = []
+        kept, under_way = [], line.busy
+        if under_way is not None and under_way.grant == grant:
+            under_way.wanted = under_way.key in wanted
         for entry in line.entries:
             if entry.grant == grant and entry.key not in wanted:
                 continue
             if entry.grant == grant:
                 entry.step = wanted.pop(entry.key)
             kept.append(entry)
-        busy = line.busy.step.credential.name if line.busy is not None else None
+        busy = under_way.step.credential.name if under_way is not None else None
         now = self._clock.monotonic()
         kept += [
             Entry(grant, step, now, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
@@ -134,7 +137,9 @@ class Lanes:
             for identity, line in self._lines.items()
             if line.busy is not None
         }
-        for (identity, name), since in list(self._doubts.items()):
+        now = self._clock.now()
+        for (identity, name), doubted in list(self._doubts.items()):
+            since = self._doubts[identity, name] = min(doubted, now)  # the clock may have been set back
             state = self._wiring.known(identity)
             listed = state.listed_at if state is not None else None
             seen = state is not None and state.named(name) is not None
@@ -151,11 +156,13 @@ class Lanes:
         """Take nothing more; let what is in flight come to its end."""
         for line in self._lines.values():
             line.entries.clear()
+            if line.busy is not None:
+                line.busy.wanted = False  # whatever becomes of it, it is not for us to try again
             line.changed.set()
-        for task in self._looking:
-            task.cancel()
         workers = [line.worker for line in self._lines.values() if line.worker is not None]
         await asyncio.gather(*workers, return_exceptions=True)
+        for task in self._looking:
+            task.cancel()
 
     async def _work(self, identity: IdentityId, line: Line) -> None:
         while line.entries:
@@ -184,7 +191,7 @@ class Lanes:
 
     async def _ready(self, identity: IdentityId, line: Line, entry: Entry) -> bool:
         """Look at the namespace, wait for the slot, ask the lease: all that must be true when the write starts."""
-        if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(line, entry, entry.step):
+        if isinstance(entry.step, WriteCredential) and not await self._namespace_stands(entry, entry.step):
             return False
         await self._turn(identity, line, entry)
         if entry not in line.entries:
@@ -256,16 +263,16 @@ class Lanes:
             return entry.deletes
         return not entry.deletes or not held.agrees(entry.step.credential)
 
-    async def _namespace_stands(self, line: Line, entry: Entry, step: WriteCredential) -> bool:
+    async def _namespace_stands(self, entry: Entry, step: WriteCredential) -> bool:
         try:
             uid = await self._wiring.live_uid(step.namespace)
         except KeysteadError as error:
-            self._delay(entry, error)
+            self._delay(entry, str(error))
             return False
         if uid == step.namespace_uid:
             return True
-        if entry in line.entries:
-            line.entries.remove(entry)
+        # Whoever planned it will plan it again until the cache shows what was read here; that may be a while.
+        self._delay(entry, "it is gone, or another by now")
         self._wiring.requeue(entry.grant)
         return False
 
@@ -336,9 +343,12 @@ class Lanes:
         self._pacer.hold(identity, now + hold, error.waits if isinstance(error, Retryable) else Waits.IDENTITY)
         if isinstance(error, Uncertain) and not entry.deletes:
             self._doubt(identity, entry, error.reason)
-        line.entries.insert(0, entry)
-        if error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED):
+        told = error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED)
+        if told:
             self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
+        if entry.wanted:
+            line.entries.insert(0, entry)
+        if told or not entry.wanted:
             self._wiring.requeue(entry.grant)
 
     def _doubt(self, identity: IdentityId, entry: Entry, reason: Reason) -> None:
@@ -363,11 +373,11 @@ class Lanes:
             return back_off(identity.key, min(entry.attempts, 4), first=pace / 4, longest=pace * 4)
         return back_off(identity.key, entry.attempts, first=pace / 2, longest=_LONGEST_HOLD)
 
-    def _delay(self, entry: Entry, error: KeysteadError) -> None:
+    def _delay(self, entry: Entry, why: str) -> None:
         entry.attempts += 1
         wait = back_off(entry.step.unit, entry.attempts, first=0.5, longest=60.0)
         entry.not_before = self._clock.monotonic() + wait
-        log.info("namespace could not be read before the write", unit=entry.step.unit, error=str(error), wait=wait)
+        log.info("the namespace is not as planned before the write", unit=entry.step.unit, error=why, wait=wait)
 
     def _note(self, identity: IdentityId, entry: Entry, error: KeysteadError | None) -> None:
         verb = "delete" if entry.deletes else "write"

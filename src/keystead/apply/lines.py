@@ -25,6 +25,8 @@ class Entry:
     attempts: int = 0
     uncertain: bool = False
     not_before: float = float("-inf")
+    wanted: bool = True
+    """Its grant still plans it: what is under way goes on all the same, and is then tried again or not."""
 
     @property
     def key(self) -> tuple[str, str]:

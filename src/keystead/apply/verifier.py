@@ -6,6 +6,7 @@ the vault must follow. The result goes to the board, whatever it is, and the gra
 
 import asyncio
 import base64
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,27 +53,27 @@ class Verifier:
         self._requeue = requeue
         self._quorum = quorum
         self._turn = asyncio.Semaphore(_AT_ONCE)
-        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._tasks: dict[str, tuple[str, Verify, asyncio.Task[None]]] = {}
 
     def submit(self, grant: str, steps: Sequence[Verify]) -> None:
-        """Make *steps* all that this grant wants verified; what already waits or runs goes on."""
+        """Make *steps* all that this grant wants verified; what already waits or runs for the same proof goes on."""
         wanted = {step.federation_name: step for step in steps}
-        for name, (owner, task) in list(self._tasks.items()):
+        for name, (owner, begun, task) in list(self._tasks.items()):
             if task.done():
                 del self._tasks[name]
-            elif owner == grant and name not in wanted:
+            elif owner == grant and (name not in wanted or not _serves(begun, wanted[name])):
                 task.cancel()
                 del self._tasks[name]
         for name, step in wanted.items():
             done = self._board.exchanges.get(name)
-            if done is not None and done.at >= step.not_before:
+            if done is not None and done.vault == step.vault_url and step.not_before <= done.at <= self._now():
                 continue  # planned before this result was there; the next pass sees it
             if name not in self._tasks:
                 task = asyncio.create_task(self._verify(grant, step), name=f"verify:{name}")
-                self._tasks[name] = (grant, task)
+                self._tasks[name] = (grant, step, task)
 
     async def stop(self) -> None:
-        tasks = [task for _, task in self._tasks.values()]
+        tasks = [task for _, _, task in self._tasks.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -82,7 +83,7 @@ class Verifier:
         await self._clock.sleep((step.not_before - self._clock.now()).total_seconds())
         async with self._turn:
             code, detail = await self._outcome(step)
-        result = Exchange(code, self._now(), detail)
+        result = Exchange(code, self._now(), detail, step.vault_url)
         log.info("exchange", federation=step.federation_name, code=code)
         self._board.exchanged(step.federation_name, result)
         self._tasks.pop(step.federation_name, None)
@@ -112,6 +113,11 @@ class Verifier:
 
     def _now(self) -> datetime.datetime:
         return self._clock.now()
+
+
+def _serves(begun: Verify, wanted: Verify) -> bool:
+    """What was begun proves what is wanted now: the client or the vault may be others by now."""
+    return dataclasses.replace(begun, not_before=wanted.not_before) == wanted
 
 
 class _Claims(msgspec.Struct):

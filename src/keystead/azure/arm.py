@@ -5,11 +5,10 @@ Implements :class:`keystead.observe.ports.IdentityReader` and :class:`keystead.a
 
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError
 from azure.mgmt.msi.v2024_11_30.aio import ManagedServiceIdentityClient
 
 from keystead.azure.clouds import Cloud
-from keystead.azure.errors import from_arm
+from keystead.azure.errors import FOREIGN, from_arm
 from keystead.azure.transport import MakeTransport
 from keystead.model.clock import Clock
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY, Credential, IdentityState
@@ -41,14 +40,14 @@ class IdentityClient:
     async def identity(self, identity: IdentityId) -> IdentityState:
         try:
             found = await self._client(identity).user_assigned_identities.get(identity.resource_group, identity.name)
-        except (AzureError, OSError, TimeoutError) as error:
+            return IdentityState(
+                identity,
+                client_id=found.client_id or "",
+                principal_id=found.principal_id or "",
+                tenant_id=found.tenant_id or "",
+            )
+        except FOREIGN as error:
             raise self._error(error) from error
-        return IdentityState(
-            identity,
-            client_id=found.client_id or "",
-            principal_id=found.principal_id or "",
-            tenant_id=found.tenant_id or "",
-        )
 
     async def credentials(self, identity: IdentityId) -> tuple[Credential, ...]:
         listed: list[Credential] = []
@@ -58,7 +57,7 @@ class IdentityClient:
                 audiences = each.audiences or [""]
                 # Credentials that match by expression have no subject; they take a slot all the same.
                 listed.append(Credential(each.name or "", each.issuer or "", each.subject or "", audiences[0]))
-        except (AzureError, OSError, TimeoutError) as error:
+        except FOREIGN as error:
             raise self._error(error) from error
         return tuple(sorted(listed))
 
@@ -74,7 +73,7 @@ class IdentityClient:
             await self._client(identity).federated_identity_credentials.create_or_update(
                 identity.resource_group, identity.name, credential.name, body
             )
-        except (AzureError, OSError, TimeoutError) as error:
+        except FOREIGN as error:
             raise await self._explained(identity, credential, self._error(error, write=True)) from error
 
     async def delete(self, identity: IdentityId, name: str) -> None:
@@ -82,7 +81,7 @@ class IdentityClient:
             await self._client(identity).federated_identity_credentials.delete(
                 identity.resource_group, identity.name, name
             )
-        except (AzureError, OSError, TimeoutError) as error:
+        except FOREIGN as error:
             refusal = self._error(error, write=True)
             if refusal.reason is not Reason.IDENTITY_NOT_FOUND:
                 raise refusal from error

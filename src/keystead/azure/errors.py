@@ -9,6 +9,7 @@ import email.utils
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import aiohttp
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -49,7 +50,8 @@ ARM: dict[tuple[int, str], Row] = {
 
 Refused: that claim or ledger entry waits, ever longer. Retryable: the lane, or all lanes of the subscription or tenant,
 wait for as long as Azure says, or ever longer. No answer, a time-out, 408, 499, 5xx and an answer that cannot be read
-leave a write uncertain: the identity is listed before anything is tried again.
+leave a write uncertain: the identity is listed before anything is tried again. So does a 404 without a code: it is a
+proxy's, and nothing is gone for it.
 """
 
 
@@ -79,9 +81,13 @@ ROLES: dict[tuple[int, str], Row] = {
 }
 """And where roles are listed and assigned ("Troubleshoot Azure RBAC"). RoleAssignmentExists is no error."""
 
+_UNREADABLE = (AttributeError, LookupError, TypeError, ValueError)
+FOREIGN = (AzureError, OSError, TimeoutError, *_UNREADABLE)
+"""What the SDK raises; and what its models do over a body that is none of what they expect, as from a proxy on the way."""
 _LONGEST_MESSAGE = 300  # characters of a foreign text that may go into a log line
 _SERVER_ERROR = 500
 _ERROR = 400
+_NOT_FOUND = 404
 _GAVE_UP = (408, 499)
 """Request Timeout and Client Closed Request: somebody on the way stopped waiting for the service behind."""
 
@@ -99,15 +105,16 @@ def from_arm(
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
         return Retryable(Reason.AZURE_UNAVAILABLE, f"no answer from Azure: {type(error).__name__}")
-    if isinstance(error, ServiceRequestError):
+    if isinstance(error, ServiceRequestError) and not (write and _may_have_been_sent(error)):
         return Retryable(Reason.AZURE_UNAVAILABLE, f"cannot reach Azure: {str(error)[:_LONGEST_MESSAGE]}")
     if isinstance(error, ClientAuthenticationError) and not _from_resource_manager(error):
         text = f"cannot sign in to Azure: {_first_line(error)}"
         return Retryable(Reason.AZURE_SIGN_IN_FAILED, text, waits=Waits.TENANT)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _answered(error, error.status_code, table, write=write, now=now)
-    if isinstance(error, AzureError | OSError):
-        return Retryable(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
+    if isinstance(error, FOREIGN):
+        kind = Uncertain if write else Retryable
+        return kind(Reason.AZURE_UNAVAILABLE, f"Azure: {type(error).__name__}: {_first_line(error)}")
     return Bug(f"{type(error).__name__} from the Azure SDK: {_first_line(error)}")
 
 
@@ -116,7 +123,8 @@ def _answered(
 ) -> KeysteadError:
     code = str(getattr(error.error, "code", "") or "")
     text = f"Azure answered {status} {code}: {str(getattr(error.error, 'message', '') or '')[:_LONGEST_MESSAGE]}"
-    if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP:
+    strange = status == _NOT_FOUND and not code  # Resource Manager says what it has not found
+    if status >= _SERVER_ERROR or status < _ERROR or status in _GAVE_UP or strange:
         if write:
             return Uncertain(Reason.AZURE_UNAVAILABLE, text, code=code)
         return Retryable(Reason.AZURE_UNAVAILABLE, text, code=code, after=retry_after(error.response, now))
@@ -134,15 +142,24 @@ def meaning(status: int, code: str, table: Table = ARM) -> Answer:
 
 
 def retry_after(response: Any, now: datetime.datetime | None) -> float | None:
-    """Seconds that the answer asks to wait, given as seconds or as an instant."""
+    """Seconds that the answer asks to wait, given as seconds or as an instant; ``None`` where it asks for no wait."""
     value = str((getattr(response, "headers", None) or {}).get("Retry-After", ""))
-    if value.replace(".", "", 1).isdigit():
-        return float(value)
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return float(value) or None
     try:
         moment = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (moment - now).total_seconds()) if now is not None else None
+    if now is None or moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - now).total_seconds()) or None
+
+
+def _may_have_been_sent(error: ServiceRequestError) -> bool:
+    """azure-core says so too of a connection that broke once the request was on its way (``transport/_aiohttp.py``)."""
+    found: BaseException | None = error.inner_exception or error.__cause__
+    broke = isinstance(found, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return broke and not isinstance(found, aiohttp.ClientConnectorError)
 
 
 def _from_resource_manager(error: HttpResponseError) -> bool:

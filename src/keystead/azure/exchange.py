@@ -70,9 +70,8 @@ class FreshExchanger:
         status, body, response = await self._send(request, "Key Vault")
         if status == _OK:
             return
-        error = body.get("error") if isinstance(body.get("error"), dict) else {}
-        inner = (error or {}).get("innererror") or {}
-        code = str(inner.get("code") or (error or {}).get("code") or status)
+        error = _table(body.get("error"))
+        code = str(_table(error.get("innererror")).get("code") or error.get("code") or status)
         if status == _FORBIDDEN:
             raise Refused(Reason.VAULT_FORBIDDEN, f"{vault}: {code}", code=code)
         if status == _UNAUTHORIZED:
@@ -105,7 +104,7 @@ class FreshExchanger:
             body = msgspec.json.decode(content)
         except msgspec.DecodeError:
             body = {}
-        return int(response.status_code), body if isinstance(body, dict) else {}, response
+        return int(response.status_code), _table(body), response
 
 
 def unanswered(error: Exception) -> str:
@@ -117,6 +116,10 @@ def unanswered(error: Exception) -> str:
                 return word
         found = getattr(found, "inner_exception", None) or found.__cause__ or getattr(found, "os_error", None)
     return "Unreachable"
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 async def _content(response: Any) -> bytes:

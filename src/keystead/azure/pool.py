@@ -11,11 +11,10 @@ Implements :class:`keystead.observe.ports.PoolReader` and :class:`keystead.apply
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError
 from azure.mgmt.msi.v2024_11_30.aio import ManagedServiceIdentityClient
 
 from keystead.azure.clouds import Cloud
-from keystead.azure.errors import IDENTITIES, ROLES, Table, from_arm
+from keystead.azure.errors import FOREIGN, IDENTITIES, ROLES, Table, from_arm
 from keystead.azure.transport import MakeTransport
 from keystead.model.clock import Clock
 from keystead.model.errors import Bug, KeysteadError, Refused
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _EXISTS = "RoleAssignmentExists"
 _NOT_FOUND = 404
-_FOREIGN = (AzureError, OSError, TimeoutError)
 
 
 class PoolClient:
@@ -53,7 +51,7 @@ class PoolClient:
         operations = self._identities(group.subscription)
         try:
             found = [_found(each) async for each in operations.list_by_resource_group(group.name)]
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise self._error(error, IDENTITIES) from error
         return tuple(sorted((each for each in found if each is not None), key=lambda each: each.id.key))
 
@@ -67,7 +65,7 @@ class PoolClient:
                 held[str(each.principal_id or "").lower()].add(role)
                 if str(each.principal_type or "").lower() in ("group", "foreigngroup"):
                     through_groups.add(role)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise self._error(error, ROLES) from error
         return RoleHolders({who: frozenset(roles) for who, roles in held.items()}, frozenset(through_groups))
 
@@ -83,7 +81,7 @@ class PoolClient:
         body: Any = {"location": step.location, "tags": tags}
         try:
             made = _found(await operations.create_or_update(identity.resource_group, identity.name, body))
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise self._error(error, IDENTITIES, write=True) from error
         if made is None:
             raise Bug(f"Azure answered another id than that of {identity}")
@@ -100,19 +98,18 @@ class PoolClient:
         }
         try:
             await self._assignments(step.vault).create(step.vault.text, step.name, body)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             told = self._error(error, ROLES, write=True)
             if told.code != _EXISTS:
                 raise told from error
 
     async def _standing(self, identity: IdentityId) -> FoundIdentity | None:
         try:
-            found = await self._identities(identity.subscription).get(identity.resource_group, identity.name)
-        except _FOREIGN as error:
+            return _found(await self._identities(identity.subscription).get(identity.resource_group, identity.name))
+        except FOREIGN as error:
             if getattr(error, "status_code", None) == _NOT_FOUND:
                 return None
             raise self._error(error, IDENTITIES) from error
-        return _found(found)
 
     def _identities(self, subscription: str) -> Any:
         key = ("identities", subscription)

@@ -230,6 +230,7 @@ def federation(item: Given) -> records.Federation:
         created_at=meta.creation_timestamp,
         conditions=_conditions(status.conditions),
         verified_at=status.verified_at,
+        verified_vault=status.verified_vault,
         last_exchange=records.Exchange(last.code, last.at, last.detail) if last is not None else None,
         abandoned=(meta.annotations or {}).get(wire.ABANDON_ANNOTATION, ""),
         abandoned_by=(meta.annotations or {}).get(wire.ABANDONED_BY_ANNOTATION, ""),

@@ -331,10 +331,10 @@ class FederationStatus(_Part):
 
     conditions: Annotated[list[ConditionStatus], Meta(description="Federated, Verified, Revoking.")] = []
     verified_at: Annotated[Instant | None, Meta(description="When the exchange was last proven.")] = None
+    verified_vault: Annotated[str, Meta(description="The vault that it was proven with.")] = ""
     last_exchange: Annotated[ExchangeStatus | None, Meta(description="The last try.")] = None
     retained: Annotated[
-        bool,
-        Meta(description="The grant says Retain: the credential stays in Azure at the end, the grant's own included."),
+        bool, Meta(description="Retain: the credential stays at the end, the grant's own included.")
     ] = False
 
 

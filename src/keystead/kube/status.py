@@ -40,6 +40,8 @@ class StatusWriter:
         body: dict[str, Any] = {"conditions": _conditions(status.conditions)}
         if status.verified_at is not None:
             body["verifiedAt"] = precise(status.verified_at)
+        if status.verified_vault:
+            body["verifiedVault"] = status.verified_vault
         if status.last_exchange_at is not None:
             body["lastExchange"] = {"code": status.last_exchange_code, "at": precise(status.last_exchange_at)}
             if status.last_exchange_detail:

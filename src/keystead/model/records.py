@@ -182,6 +182,8 @@ class Exchange:
     code: str
     at: datetime.datetime
     detail: str = ""
+    vault: str = ""
+    """The vault that was looked at; empty: nobody remembers."""
 
     @property
     def ok(self) -> bool:
@@ -209,6 +211,8 @@ class Federation:
     created_at: datetime.datetime | None = None
     conditions: tuple[Condition, ...] = ()
     verified_at: datetime.datetime | None = None
+    verified_vault: str = ""
+    """With which vault; empty where an older version has proven it."""
     last_exchange: Exchange | None = None
     abandoned: str = ""
     """Why its credential may stay in Azure although the entry has to go; counts only with a name."""

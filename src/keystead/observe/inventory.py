@@ -189,7 +189,8 @@ class Inventory:
         before = watched.corrections
         try:
             state = watched.state
-            if not state.client_id:
+            if not state.client_id or watched.routine:
+                # No list tells whether it was made anew meanwhile, with as many credentials or none, under another client.
                 state = await self._reader.identity(identity)
             credentials = await self._reader.credentials(identity)
             if state is watched.state and not set(watched.state.credentials) <= set(credentials):

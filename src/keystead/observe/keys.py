@@ -6,6 +6,7 @@ Both what the object was and what it is count: a namespace that loses its label 
 from collections.abc import Callable
 from typing import Any
 
+from keystead.model.ids import IdentityId
 from keystead.model.records import (
     Approval,
     Claim,
@@ -27,8 +28,13 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
     match changed:
         case Grant():
             return {changed.name, *(other.name for other in caches.grants() if _may_share(changed, other))}
-        case Claim() | Approval() | Federation():
+        case Approval():
             return {changed.grant_name}
+        case Claim():  # of several for one account, those that wait are of other grants too
+            return {changed.grant_name} | _served(caches, changed.namespace)
+        case Federation():
+            waiting = _named_by(caches, changed.identity) if changed.deleting else set()
+            return {changed.grant_name} | _served(caches, changed.namespace) | waiting
         case Namespace():
             allowed = {each.name for each in caches.grants() if policy.judge(each.namespaces, changed).allowed}
             return allowed | _served(caches, changed.name)
@@ -51,6 +57,19 @@ def _served(caches: Caches, namespace: str) -> set[str]:
     """Grants that have a claim or a ledger entry in this namespace."""
     claims = {each.grant_name for each in caches.claims_in(namespace)}
     return claims | {each.grant_name for each in caches.federations_in(namespace)}
+
+
+def _named_by(caches: Caches, identity: IdentityId) -> set[str]:
+    """Grants whose pool the identity is in by name: what leaves it makes room for them."""
+    return {
+        each.name
+        for each in caches.grants()
+        if any(_key(member.resource_id) == identity.key for member in each.identities)
+    }
+
+
+def _key(resource_id: str) -> str:
+    return resource_id.strip().rstrip("/").lower()
 
 
 def watcher(caches: Callable[[], Caches], requeue: Callable[[str], None]) -> Callable[[Any, Any], None]:

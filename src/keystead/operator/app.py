@@ -160,6 +160,7 @@ class Operator:
         """What failed for it; while a ledger entry of a claim stands, what failed for the claim still matters."""
         if isinstance(gone, Federation):
             self._board.gone(gone.name)
+            self._board.forgotten(gone.name, gone.uid)  # it may have come and gone between two looks
         key = gone.key if isinstance(gone, Claim) else gone.claim_key
         namespace = gone.namespace
         standing = {each.key for each in caches.claims_in(namespace)}

@@ -76,7 +76,15 @@ _CHOICES = {
     "cloud": tuple(CLOUDS),
     "log_level": ("debug", "info", "warning", "error"),
 }
-_LEAST = {"lease_duration": 12.0, "lane_pace": 0.01, "quorum": 1}
+_LEAST = {
+    "lease_duration": 12.0,
+    "lane_pace": 0.01,
+    "quorum": 1,
+    # Nothing is often, and not never: Azure would be asked without a pause.
+    "list_pace": 0.01,
+    "drift_interval": 0.1,
+    "heartbeat": 1.0,
+}
 _MOST = {"health_port": 65535}
 
 

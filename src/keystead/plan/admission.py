@@ -2,6 +2,7 @@
 
 - Policy first, then names and numbers, then the reviewers.
 - What is served already keeps its place; among the others, who came first.
+- Of several claims for one store who came first has it: two accounts would be written into it in turn, for ever.
 - Defaults are bound with the first ledger entry: a later edit of the template's account moves nobody.
 """
 
@@ -32,6 +33,8 @@ class Admission(NamedTuple):
     reason: Reason
     message: str
     review: Review | None = None
+    store_holder: str = ""
+    """The claim that has the store already, under another account; empty: nobody."""
 
     @property
     def passed(self) -> bool:
@@ -50,14 +53,13 @@ class Admissions:
         for entry in (*snapshot.other_federations, *snapshot.federations):
             if not entry.deleting:
                 self._bound[entry.grant_name, entry.claim_key] = entry.service_account_name
-        self._defaults = {each.name: each.template.service_account_name for each in snapshot.other_grants}
-        if grant is not None:
-            self._defaults[grant.name] = grant.template.service_account_name
+        self._templates = {each.name: each.template for each in (*snapshot.other_grants, *([grant] if grant else ()))}
         self._approvals: dict[tuple[str, NamespaceUid], list[Approval]] = defaultdict(list)
         for word in snapshot.approvals:
             self._approvals[word.namespace, word.namespace_uid].append(word)
         self._rank: dict[str, int] = {}
         self._first: dict[tuple[str, str], Claim] = {}
+        self._stores: dict[tuple[str, str], Claim] = {}
         self._line_up()
 
     def _line_up(self) -> None:
@@ -73,7 +75,9 @@ class Admissions:
                 account = self._account(claim)
                 if claim.deleting or account not in self._snapshot.limits.service_account_names:
                     continue
-                self._first.setdefault((namespace, account), claim)
+                first = self._first.setdefault((namespace, account), claim)
+                if first is claim:
+                    self._stores.setdefault((namespace, self._store(claim)), claim)
                 if claim.grant_name == self._snapshot.grant_name:
                     self._rank[claim.uid] = rank
                     rank += 1
@@ -84,21 +88,28 @@ class Admissions:
 
     def _account(self, claim: Claim) -> str:
         bound = self._bound.get((claim.grant_name, claim.key), "")
-        return claim.service_account_name or bound or self._defaults.get(claim.grant_name, "")
+        template = self._templates.get(claim.grant_name)
+        return claim.service_account_name or bound or (template.service_account_name if template else "")
+
+    def _store(self, claim: Claim) -> str:
+        template = self._templates.get(claim.grant_name)
+        return claim.secret_store_name or (template.secret_store_name if template else "")
 
     def judge(self, claim: Claim) -> Admission:
         """Policy first, then names and numbers, then the reviewers."""
         grant, namespace = self._grant, self._snapshot.namespaces.get(claim.namespace)
         account = self._account(claim)
-        store = claim.secret_store_name or (grant.template.secret_store_name if grant is not None else "")
+        store = self._store(claim)
+        holder = self._stores.get((claim.namespace, store), claim)
         subject = service_account_subject(claim.namespace, account)
         reason, message = self._refusal(claim, namespace, account)
         word = None
         if grant is not None and namespace is not None:
             words = self._approvals.get((claim.namespace, namespace.uid), ())
             word = review(grant, claim, subject, namespace.uid, words)
+        held = holder.name if holder.uid != claim.uid else ""
         return Admission(
-            claim, namespace, account, store, subject, reason is None, reason or Reason.ACCEPTED, message, word
+            claim, namespace, account, store, subject, reason is None, reason or Reason.ACCEPTED, message, word, held
         )
 
     def _refusal(self, claim: Claim, namespace: Namespace | None, account: str) -> tuple[Reason | None, str]:

@@ -14,7 +14,7 @@ from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import Reason
-from keystead.model.records import Federation, Grant
+from keystead.model.records import Claim, Decision, Federation, Grant
 from keystead.plan.admission import Admission
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.removal import Cause, namespace_cause
@@ -41,7 +41,11 @@ class Causes:
         self._grant = grant
         self._frozen = frozen
         self._pool = pool
-        self._approvals = {each.name for each in snapshot.approvals if not each.deleting}
+        self._words = {
+            (each.namespace, each.namespace_uid, each.subject)
+            for each in snapshot.approvals
+            if each.decision is Decision.APPROVED and not each.deleting
+        }
         self._vacating = {
             each.identity
             for each in (*snapshot.federations, *snapshot.other_federations)
@@ -58,7 +62,7 @@ class Causes:
         if not admission.allowed:
             return Cause(admission.reason, by_edit=True)
         if admission.review is not None and not admission.review.passed:
-            return Cause(Reason.APPROVAL_WITHDRAWN, by_edit=self._voided_by_edit(federation))
+            return Cause(Reason.APPROVAL_WITHDRAWN, by_edit=self._voided_by_edit(federation, admission.claim))
         if self._displaced(federation):
             return Cause(Reason.IDENTITY_FULL)
         return None
@@ -91,8 +95,14 @@ class Causes:
             return Cause(Reason.DENIED)
         return None
 
-    def _voided_by_edit(self, federation: Federation) -> bool:
-        return not federation.approval_name or federation.approval_name in self._approvals
+    def _voided_by_edit(self, federation: Federation, claim: Claim) -> bool:
+        """Whichever word it was recorded on: one that stands and does not count any more was not withdrawn."""
+        if (federation.namespace, federation.namespace_uid, federation.credential.subject) in self._words:
+            return True
+        if federation.approval_name:
+            return False
+        said = find(claim.conditions, ConditionType.APPROVED)
+        return said is None or said.reason != Reason.APPROVED
 
     def _displaced(self, federation: Federation) -> bool:
         """Others took the slot between our ledger entry and our write: a place on another identity is needed."""

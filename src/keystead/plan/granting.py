@@ -29,7 +29,7 @@ from keystead.plan.steps import (
     Verify,
     WriteCredential,
 )
-from keystead.plan.stores import HINTS, Claimant, Standing, Wanted, dress, hint, judge_account, judge_store
+from keystead.plan.stores import HINTS, Claimant, Standing, Wanted, dress, hint, judge_account, judge_store, taken_store
 from keystead.plan.validation import Validated
 from keystead.plan.verification import Proof, Proofs
 
@@ -199,7 +199,8 @@ class Granting:
         claimant = Claimant(command(self._valid.grant.name, place[0]), self._adoptions.word.covers(*place))
         account = judge_account(found, state.client_id, state.tenant_id, claimant)
         wanted = self._wanted(place[1])
-        store = judge_store(existing, wanted, claimant)
+        holder = admission.store_holder
+        store = taken_store(admission.store, holder) if holder else judge_store(existing, wanted, claimant)
         annotated = not account.apply and account.conflict is None
         conflict = account if account.conflict is not None else store
         if conflict.conflict is not None:

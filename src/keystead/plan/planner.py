@@ -190,8 +190,9 @@ class _Planner:
             for key in (each.claim_key,)
         ]
         fresh = [cause for each, cause in judged if cause is not None and not each.deleting]
+        begun = [cause for each, cause in judged if cause is not None and each.deleting]
         standing_now = sum(1 for each in ordered if not each.deleting)
-        braked = brakes.mass_revocation(fresh, standing_now, self.grant, snapshot.limits)
+        braked = brakes.mass_revocation(fresh, begun, standing_now, self.grant, snapshot.limits)
         removals = Removals(snapshot, self.holdings, snapshot.grant)
         held: list[Held] = []
         for federation, cause in judged:
@@ -278,7 +279,7 @@ class _Planner:
     def _comes_back(self, namespace: str) -> datetime.datetime | None:
         """When a claim that somebody deleted may come back: ever later."""
         count, last = self.snapshot.claim_deletions.get(namespace, (0, None))
-        if not count or last is None:
+        if not count or last is None or last > self.snapshot.now:
             return None
         return last + min(_LONGEST_ABSENCE, self.snapshot.limits.recreate_delay * (1 << min(count - 1, 20)))
 

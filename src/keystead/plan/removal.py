@@ -100,9 +100,12 @@ class Removals:
         if self._is_served_there(federation):
             return
         state = self._snapshot.identities.get(federation.identity)
+        client = state.client_id if state is not None else ""
         # After a move to another identity the annotation names the new one, and is not this entry's to take.
-        if state is not None and state.client_id and account.client_id != state.client_id:
+        if client and account.client_id != client:
             return
+        if not client and (account.annotation_managers or self._is_succeeded(federation)):
+            return  # whose it is nobody knows before this identity was read
         failure = self._snapshot.failures.get(federation.name)
         failed = failure is not None and failure.step == WithdrawAnnotation.__name__
         if failed and failure is not None and (failure.retry_at is None or failure.retry_at > self._snapshot.now):
@@ -119,6 +122,11 @@ class Removals:
             and not self._holdings.is_void(each)
             for each in self._snapshot.federations
         )
+
+    def _is_succeeded(self, federation: Federation) -> bool:
+        """Another entry stands for the same account, wherever."""
+        entries = (*self._snapshot.federations, *self._snapshot.other_federations)
+        return any(each.credential.subject == federation.credential.subject and not each.deleting for each in entries)
 
     def _clean(self, federation: Federation) -> Iterator[Step]:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
@@ -160,4 +168,6 @@ class Removals:
         """A write whose answer never came may still have taken effect; only a later list tells."""
         failure = self._snapshot.failures.get(federation.unit)
         wrote = failure is not None and failure.step == WriteCredential.__name__
-        return failure is not None and wrote and (listed_at is None or listed_at <= failure.at)
+        if failure is None or not wrote or failure.at > self._snapshot.now:
+            return False  # a clock that was set back since tells nothing; what may still land is the lane's to know
+        return listed_at is None or listed_at <= failure.at

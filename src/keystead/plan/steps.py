@@ -293,6 +293,7 @@ class FederationVerdict(NamedTuple):
     last_exchange_at: datetime.datetime | None = None
     last_exchange_detail: str = ""
     retained: bool = False
+    verified_vault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,12 @@ def judge_store(store: Store | None, wanted: Wanted, claimant: Claimant) -> Stan
     return Standing(apply=False, own=False, conflict=reason, message=text)
 
 
+def taken_store(name: str, holder: str) -> Standing:
+    """The store is another claim's, which has another account."""
+    text = f"SecretStore {name} is of VaultClaim {holder}, which came first; give another spec.secretStoreName."
+    return Standing(apply=False, own=False, conflict=Reason.STORE_CONFLICT, message=text)
+
+
 def _trap(contradicts: Collection[tuple[str, str, str]]) -> Reason:
     """The name of a mistake that is known to make External Secrets Operator fail, if all that differs is that."""
     if all(given == NODE_IDENTITY for _, given, _ in contradicts):

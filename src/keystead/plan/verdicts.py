@@ -201,7 +201,7 @@ class LedgerVerdicts:
         """What the ledger entry should say."""
         proof = self._proofs.of(federation)
         last, proven = proof.newest, proof.verified_at
-        parts = [_listed(self._holdings.of(federation), proof), _proof(proof, proven=proven is not None)]
+        parts = [self._federated(federation, proof), _proof(proof, proven=proven is not None)]
         if removal is not None:
             cause = removal.cause.reason
             parts.append(draft(_C.REVOKING, _T, cause, f"{CATALOGUE[cause].tenant} {self._rest(federation, removal)}"))
@@ -213,7 +213,14 @@ class LedgerVerdicts:
             last.at if last is not None else None,
             last.detail if last is not None else "",
             retains(self._snapshot.grant, federation),
+            proof.vault,
         )
+
+    def _federated(self, federation: Federation, proof: Proof) -> ConditionDraft:
+        state = self._snapshot.identities.get(federation.identity)
+        if state is not None and state.problem is Reason.IDENTITY_NOT_FOUND:
+            return draft(_C.FEDERATED, _F, Reason.IDENTITY_NOT_FOUND)  # and nothing on it is
+        return _listed(self._holdings.of(federation), proof)
 
     def _rest(self, federation: Federation, removal: Removal) -> str:
         """What still stands in the way of the end, and the last resort where somebody would have to change something."""

@@ -3,7 +3,10 @@
 - The first try comes only after the propagation wait, since Entra remembers a refusal for minutes.
 - After a refusal the next tries come ever more slowly, the sooner the likelier the code heals by itself.
 - A verified Federation is proven again once a heartbeat, spread by its name.
-- A proof older than the credential it was made with (deleted in Azure, written again) is none.
+- A proof older than the credential it was made with (deleted in Azure, written again) is none, nor is one with another
+  vault than the grant's: until it is proven with that, what works goes on with the one before.
+- Instants that are still to come were told by a clock that has been set back since: nothing waits for them, and they
+  outdate nothing. What this process has seen itself is of the credential that stands (``Board.unproven``).
 """
 
 import datetime
@@ -12,6 +15,7 @@ import hashlib
 from typing import NamedTuple
 
 from keystead.model.conditions import Condition, ConditionType, Status, find
+from keystead.model.ids import VaultUrl
 from keystead.model.reasons import CATALOGUE, Severity
 from keystead.model.records import Exchange, Federation
 from keystead.plan.codes import ENTRA, VAULT, meaning
@@ -36,7 +40,7 @@ def proves_nothing(exchange: Exchange) -> bool:
 def newest(snapshot: Snapshot, federation: Federation) -> Exchange | None:
     """The last exchange, whether status shows it yet or not."""
     seen, told = snapshot.exchanges.get(federation.name), federation.last_exchange
-    if seen is None or (told is not None and told.at > seen.at):
+    if seen is None or (told is not None and seen.at < told.at <= snapshot.now):
         return told
     return seen
 
@@ -48,6 +52,8 @@ class Proof(NamedTuple):
     verified_at: datetime.datetime | None
     federated_since: datetime.datetime | None
     due: datetime.datetime
+    vault: str = ""
+    """With which vault it was proven; empty: it is not, or nobody remembers."""
 
 
 class Proofs:
@@ -55,32 +61,50 @@ class Proofs:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._vault = _vault(snapshot)
         self._found: dict[str, Proof] = {}
 
     def of(self, federation: Federation) -> Proof:
         """By name: an entry that is only planned and one that is recorded under its name prove the same."""
         proof = self._found.get(federation.name)
         if proof is None:
-            proof = self._found[federation.name] = _prove(self._snapshot, federation)
+            proof = self._found[federation.name] = _prove(self._snapshot, federation, self._vault)
         return proof
 
 
-def _prove(snapshot: Snapshot, federation: Federation) -> Proof:
+def _vault(snapshot: Snapshot) -> str:
+    """Where a proof has to have looked; empty where the grant does not say, which takes nothing from what works."""
+    try:
+        return str(VaultUrl.parse(snapshot.grant.vault_url)) if snapshot.grant is not None else ""
+    except ValueError:
+        return ""
+
+
+def _prove(snapshot: Snapshot, federation: Federation, vault: str) -> Proof:
     federated, last = find(federation.conditions, ConditionType.FEDERATED), newest(snapshot, federation)
-    proven = _verified_at(snapshot, federation, federated)
+    proven, where = _verified_at(snapshot, federation, federated, vault)
     since = federated.last_transition_time if federated is not None and federated.status is Status.TRUE else None
-    return Proof(last, proven, since, _due(federation.name, last, proven, since, snapshot))
+    began = since if since is not None and since <= snapshot.now else None
+    return Proof(last, proven, since, _due(federation.name, last, proven, began, snapshot), where)
 
 
-def _verified_at(snapshot: Snapshot, federation: Federation, federated: Condition | None) -> datetime.datetime | None:
-    """When the exchange was last proven with the credential that stands; a later failure does not undo it."""
-    proven = federation.verified_at
+def _verified_at(
+    snapshot: Snapshot, federation: Federation, federated: Condition | None, vault: str
+) -> tuple[datetime.datetime | None, str]:
+    """When, and where, the exchange was last proven with the credential that stands; a later failure does not undo it."""
+    never, fits = (None, ""), ("", vault)
+    proven = (federation.verified_at, federation.verified_vault)
+    if vault and proven[1] not in fits:
+        proven = never
     seen = snapshot.exchanges.get(federation.name)
-    if seen is not None and seen.ok and (proven is None or seen.at > proven):
-        proven = seen.at
-    if proven is not None and federated is not None and proven < federated.last_transition_time:
-        return None
-    return proven
+    if seen is not None and (not seen.ok or (vault and seen.vault not in fits)):
+        seen = None
+    if seen is not None and (proven[0] is None or seen.at > proven[0]):
+        proven = (seen.at, seen.vault)
+    if proven[0] is None or federated is None or proven[0] >= federated.last_transition_time:
+        return proven
+    to_come = federated.last_transition_time > snapshot.now
+    return proven if to_come and seen is not None else never
 
 
 def _due(
@@ -96,9 +120,9 @@ def _due(
         ready = proven + limits.heartbeat * _spread(name)
     else:
         ready = (since or snapshot.now) + limits.propagation_wait
-    if last is None or last.ok or (proven is not None and last.at < proven):
+    if last is None or last.ok or last.at > snapshot.now or (proven is not None and last.at < proven):
         return ready
-    if proven is None and last.at < ready - limits.propagation_wait:
+    if proven is None and since is not None and last.at < since:
         return ready  # a refusal from before the credential was written again
     start = min(ready, last.at)
     return max(last.at + _retry(last, last.at - start, limits), ready if proven is None else last.at)

@@ -137,11 +137,12 @@ class Publisher:
             verdict.last_exchange_at,
             verdict.last_exchange_detail,
             verdict.retained,
+            verdict.verified_vault,
         )
         last = federation.last_exchange
         unchanged = (
             _same(federation.conditions, conditions)
-            and federation.verified_at == verdict.verified_at
+            and (federation.verified_at, federation.verified_vault) == (verdict.verified_at, verdict.verified_vault)
             and (last.code if last is not None else "") == verdict.last_exchange_code
             and federation.retained == verdict.retained
         )

@@ -31,6 +31,7 @@ class FederationStatus:
     last_exchange_at: datetime.datetime | None = None
     last_exchange_detail: str = ""
     retained: bool = False
+    verified_vault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
