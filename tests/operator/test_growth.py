@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog.testing
 
 from keystead_sandbox.faults import Effect, Fault
 from keystead_sandbox.resources import Identity
@@ -397,12 +398,13 @@ async def test_a_grant_that_retains_leaves_no_probe_behind() -> None:
     async with World() as world:
         _growing(world, revocation="Retain")
         world.namespace("shop", labels={"team": "team"})
-        world.start()
-
-        await world.until(lambda: world.ready("shop"))
-        await world.settled()
+        with structlog.testing.capture_logs() as lines:
+            world.start()
+            await world.until(lambda: world.ready("shop"))
+            await world.settled()
 
         (made,) = _made(world)
+        assert "credential left behind" not in [each["event"] for each in lines]  # the sweep would find it, later
         assert world.credentials() == {"system:serviceaccount:shop:keystead": made.name}
 
 
