@@ -69,6 +69,11 @@ def test_applies_own_and_conflict_as_on_the_real_server(cluster: Player, case: C
     agree(cluster, case)
 
 
+@_cases("emptied")
+def test_what_is_applied_empty_goes_and_stays_as_on_the_real_server(cluster: Player, case: Case) -> None:
+    agree(cluster, case)
+
+
 @_cases("custom")
 def test_custom_objects_are_defaulted_pruned_and_validated_as_by_the_real_server(cluster: Player, case: Case) -> None:
     agree(cluster, case)

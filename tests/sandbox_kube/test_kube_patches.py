@@ -109,11 +109,31 @@ async def test_the_same_value_is_shared_and_force_takes_over(api: Api) -> None:
     await api.ask("POST", CRDS, crd(LISTS))
     await api.apply(f"{WIDGETS}/w", widget({"n": 1}), manager="first")
     shared = await api.apply(f"{WIDGETS}/w", widget({"n": 1}), manager="second")
-    assert [each["manager"] for each in shared["metadata"]["managedFields"]] == ["first", "second"]
+    entries = shared["metadata"]["managedFields"]
+    assert [(each["manager"], "time" in each) for each in entries] == [("second", False), ("first", True)]
 
     taken = await api.apply(f"{WIDGETS}/w", widget({"n": 2}), manager="second", force=True)
     assert taken["spec"] == {"n": 2}
     assert [each["manager"] for each in taken["metadata"]["managedFields"]] == ["second"]
+
+
+@looptime
+async def test_a_managers_moment_is_that_of_its_own_last_change(api: Api) -> None:
+    def moments(item: Any) -> dict[str, str]:
+        return {each["manager"]: each["time"] for each in item["metadata"]["managedFields"]}
+
+    await api.ask("POST", CRDS, crd(LISTS))
+    began = moments(await api.apply(f"{WIDGETS}/w", widget({"n": 1, "text": "a"}), manager="first"))
+    await api.clock.sleep(60)
+    taken = moments(await api.apply(f"{WIDGETS}/w", widget({"n": 2}), manager="second", force=True))
+    await api.clock.sleep(60)
+    again = moments(await api.apply(f"{WIDGETS}/w", widget({"n": 3}), manager="second"))
+    await api.clock.sleep(60)
+    idle = await api.apply(f"{WIDGETS}/w", widget({"n": 3}), manager="second")
+
+    assert taken["first"] == again["first"] == began["first"]
+    assert again["second"] > taken["second"] > began["first"]
+    assert moments(idle) == again
 
 
 @looptime

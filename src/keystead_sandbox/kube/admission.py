@@ -8,16 +8,19 @@ server.
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from keystead_sandbox.kube import cel, crd, decoding, errors, events, rules, schema
+from keystead_sandbox.kube import cel, crd, decoding, errors, events, policy_shapes, rules, schema
 from keystead_sandbox.kube.auth import ADMINS, User
+from keystead_sandbox.kube.builtins import METADATA
 from keystead_sandbox.kube.kinds import (
     BINDINGS,
     CLUSTER_BINDINGS,
     CONFIG_MAPS,
     CRDS,
     EVENTS,
+    LEASES,
     NAMESPACES,
     POLICIES,
+    POLICY_BINDINGS,
     SECRETS,
     Kind,
 )
@@ -41,6 +44,8 @@ class Writing:
     sub: str = ""
     patch: bool = False
     """Whether the object comes out of a patch, and not out of the body."""
+    applied: bool = False
+    """Whether the object comes out of server-side apply."""
     duplicates: tuple[str, ...] = ()
     """What the body says twice."""
     large: bool = False
@@ -51,7 +56,7 @@ def admit(kind: Kind, item: Object, before: Object | None, how: Writing) -> Obje
     """The object as it may be stored; ApiError when it may not."""
     item["apiVersion"], item["kind"] = kind.api_version, kind.kind
     item = _known(kind, item, how)
-    item = _complete(kind, item) if not kind.custom else schema.default(item, kind.schema)
+    item = schema.default(item, kind.schema, keep_nulls=how.applied) if kind.custom else _complete(kind, item)
     problems = []
     if before is None:
         problems = rules.name_problem(kind, item["metadata"]["name"], item["metadata"].get("generateName") or "")
@@ -75,7 +80,9 @@ def _known(kind: Kind, item: Object, how: Writing) -> Object:
     shown = events.named(kind, item)
     shown = schema.prune(shown, kind.schema, root=True, dropped=dropped)
     wrong = decoding.problem(shown, kind)
-    if not kind.custom:
+    if kind.custom:
+        shown["metadata"] = schema.without_nulls(shown["metadata"], METADATA)
+    else:
         shown = schema.without_nulls(shown, kind.schema)
         fields = {SECRETS: ("data",), CONFIG_MAPS: ("binaryData",)}.get(kind.key, ())
         wrong = wrong or rules.base64_problem(shown, fields)
@@ -92,12 +99,19 @@ def _known(kind: Kind, item: Object, how: Writing) -> Object:
     return item
 
 
+_LEFT_OUT = ("data", "binaryData", "secrets", "imagePullSecrets", "rules", "subjects")
+"""Fields that a built-in object does not have, rather than have them empty."""
+
+
 def _complete(kind: Kind, item: Object) -> Object:
+    item = {name: value for name, value in item.items() if value or name not in _LEFT_OUT}
     if kind.key == NAMESPACES:
         item["spec"] = item.get("spec") or {"finalizers": [KUBERNETES]}
         item["status"] = item.get("status") or {"phase": "Active"}
         labels = item["metadata"].get("labels") or {}
         item["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": item["metadata"]["name"]}
+    elif kind.key == LEASES:
+        item.setdefault("spec", {})
     elif kind.key == SECRETS:
         rules.encode_secret(item)
     elif kind.key in (BINDINGS, CLUSTER_BINDINGS):
@@ -105,7 +119,9 @@ def _complete(kind: Kind, item: Object) -> Object:
     elif kind.key == CRDS:
         crd.complete(item)
     elif kind.key == POLICIES:
-        rules.complete_policy(item)
+        policy_shapes.complete(item)
+    elif kind.key == POLICY_BINDINGS:
+        policy_shapes.complete_match((item.get("spec") or {}).get("matchResources"))
     return item
 
 

@@ -142,21 +142,30 @@ def _compare(old: Any, new: Any, place: Place, kind: Kind, found: Difference) ->
     same = type(old) is type(new) or any(each is _ABSENT or each is None for each in (old, new))
     sides = [each if isinstance(each, type(shape)) else type(shape)() for each in (old, new)] if same else []
     if isinstance(shape, dict) and same and place.plain not in kind.atomic and any(sides):
-        for name in {**sides[0], **sides[1]}:
-            here, _ = place.entry(name)
-            _compare(sides[0].get(name, _ABSENT), sides[1].get(name, _ABSENT), here, kind, found)
+        _compare_entries(sides[0], sides[1], place, kind, found)
     elif isinstance(shape, list) and same and any(sides) and (keys := _keys(kind, place, *sides)) is not None:
-        before, after = (dict(_items(side, keys, place)) for side in sides)
-        for part in {**before, **after}:
-            _compare(before.get(part, _ABSENT), after.get(part, _ABSENT), place.item(part), kind, found)
+        one, two = (dict(_items(side, keys, place)) for side in sides)
+        for part in {**one, **two}:
+            _compare(one.get(part, _ABSENT), two.get(part, _ABSENT), place.item(part), kind, found)
     elif old is not _ABSENT and new is not _ABSENT:
         if old != new or type(old) is not type(new):
             found.modified.add(place.path)
+        if not same:  # a map that gives way to something else takes its entries along, and one that comes brings them
+            before, after = (each if isinstance(each, dict) else {} for each in (old, new))
+            _compare_entries(before, after, place, kind, found)
         return
     if old is _ABSENT:
         found.added.add(place.path)
     elif new is _ABSENT:
         found.removed.add(place.path)
+
+
+def _compare_entries(
+    before: Mapping[str, Any], after: Mapping[str, Any], place: Place, kind: Kind, found: Difference
+) -> None:
+    for name in {**before, **after}:
+        here, _ = place.entry(name)
+        _compare(before.get(name, _ABSENT), after.get(name, _ABSENT), here, kind, found)
 
 
 def with_named(fields: Fields, kind: Kind) -> Fields:
@@ -172,7 +181,11 @@ def with_named(fields: Fields, kind: Kind) -> Fields:
 
 
 def without(item: Any, gone: Fields, kind: Kind) -> Any:
-    """*item* without the fields of *gone* and all that is below them."""
+    """*item* without the fields of *gone* and all that is below them.
+
+    A map or list that loses its last entry so is null, and no empty one: structured merge makes no difference there, and
+    a custom object that has it is refused for its type.
+    """
     tree: dict[str, Any] = {}
     for path in gone:
         here = tree
@@ -184,24 +197,21 @@ def without(item: Any, gone: Fields, kind: Kind) -> Any:
 
 
 def _without(value: Any, tree: Mapping[str, Any], place: Place, kind: Kind) -> Any:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict):
         kept = {}
         for name, inner in value.items():
             below = tree.get(f"f:{name}")
             if below is None:
                 kept[name] = inner
             elif "" not in below:
-                left = _without(inner, below, place.entry(name)[0], kind)
-                if left is not None:
-                    kept[name] = left
+                kept[name] = _without(inner, below, place.entry(name)[0], kind)
         return kept or None
-    if isinstance(value, list) and value and (keys := _keys(kind, place, value)) is not None:
+    if isinstance(value, list) and (keys := _keys(kind, place, value)) is not None:
         rest = []
         for part, each in _items(value, keys, place):
             below = tree.get(part)
-            left = each if below is None else None if "" in below else _without(each, below, place.item(part), kind)
-            if left is not None:
-                rest.append(left)
+            if below is None or "" not in below:
+                rest.append(each if below is None else _without(each, below, place.item(part), kind))
         return rest or None
     return value
 
@@ -218,12 +228,18 @@ def _merged(live: Any, wanted: Any, place: Place, kind: Kind) -> Any:
             here, _ = place.entry(name)
             result[name] = _merged(live.get(name, _ABSENT), inner, here, kind)
         return result
-    if wanted is None and isinstance(live, list) and _keys(kind, place, live) is not None:
-        return live  # an empty list of items that have owners each takes nobody's away
+    if wanted is None and _has_owned_entries(live, place, kind):
+        return live  # nothing, where each entry has owners, takes nobody's away
     if not isinstance(wanted, list) or not isinstance(live, list):
         return wanted
     keys = _keys(kind, place, live, wanted)
     return wanted if keys is None else _merged_list(live, wanted, keys, place, kind)
+
+
+def _has_owned_entries(value: Any, place: Place, kind: Kind) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and place.plain not in kind.atomic
+    return isinstance(value, list) and bool(value) and _keys(kind, place, value) is not None
 
 
 def _merged_list(live: list[Any], wanted: list[Any], keys: tuple[str, ...], place: Place, kind: Kind) -> list[Any]:

@@ -28,7 +28,7 @@ def apply(live: Object | None, wanted: Object, kind: Kind, *, manager: str, forc
     base = copy.deepcopy(events.named(kind, live)) if live is not None else {"metadata": {}}
     entries: list[Entry] = base["metadata"].pop("managedFields", None) or []
     if live is not None and not entries:
-        entries = [_entry(_BEFORE, "Update", kind, now, "", fieldsets.members(base, kind))]
+        entries = [_entry(_BEFORE, "Update", kind, now, "", fieldsets.compare(_empty(kind), base, kind).added)]
     mine = fieldsets.members(wanted, kind)
     before = next((each for each in entries if _is(each, manager, "Apply", sub)), None)
     others = [(each, fieldsets.decode(each["fieldsV1"])) for each in entries if each is not before]
@@ -42,14 +42,15 @@ def apply(live: Object | None, wanted: Object, kind: Kind, *, manager: str, forc
     if conflicts and not force:
         raise _conflict(conflicts)
     kept = [(entry, fields - changed - difference.removed) for entry, fields in others]
+    # Who changes nothing of the object has no moment, or keeps the one of before.
+    moment = now if live is None or result != base else (before or {}).get("time", "")
     if manager == _KUBECTL and _LAST_APPLIED in (result.get("metadata", {}).get("annotations") or {}):
         # So that who goes back to applying by kubectl's own means finds what was applied in between.
         result = copy.deepcopy(result)
         result["metadata"]["annotations"][_LAST_APPLIED] = _as_applied(wanted)
     result.setdefault("metadata", {})
-    result["metadata"]["managedFields"] = _sorted(
-        [*_renewed(kept, now), *_own(before, mine, _entry(manager, "Apply", kind, now, sub, mine))]
-    )
+    own = _entry(manager, "Apply", kind, moment, sub, mine)
+    result["metadata"]["managedFields"] = _sorted([*_left(kept), *([own] if mine else [])])
     return events.stored(kind, dict(result))
 
 
@@ -76,7 +77,7 @@ def _pruned(merged: Object, last: Fields, held: Fields, kind: Kind) -> Object:
         if name in merged and name not in result:
             result[name] = {} if name == "metadata" else merged[name]
     system = {name: value for name, value in merged["metadata"].items() if ("f:metadata", f"f:{name}") in _SYSTEM}
-    result["metadata"] = {**system, **result["metadata"]}
+    result["metadata"] = {**system, **(result["metadata"] or {})}
     return result
 
 
@@ -88,31 +89,30 @@ def _entry(manager: str, operation: str, kind: Kind, now: str, sub: str, fields:
         "manager": manager,
         "operation": operation,
         "apiVersion": kind.api_version,
-        **({} if sub == "scale" else {"time": now}),
+        **({"time": now} if now and sub != "scale" else {}),
         "fieldsType": "FieldsV1",
         "fieldsV1": fieldsets.encode(fields),
         **({"subresource": sub} if sub else {}),
     }
 
 
-def _own(before: Entry | None, fields: Fields, entry: Entry) -> list[Entry]:
-    """The writer's own entry: the old one when nothing changed in it, none when it owns nothing."""
-    if not fields:
-        return []
-    same = (
-        before is not None and before["fieldsV1"] == entry["fieldsV1"] and before["apiVersion"] == entry["apiVersion"]
+def _left(entries: Iterable[tuple[Entry, Fields]]) -> list[Entry]:
+    """Others' entries with what is left to them; their moment is that of their own last change."""
+    return [{**entry, "fieldsV1": fieldsets.encode(fields)} for entry, fields in entries if fields]
+
+
+def is_same(item: Object, other: Object) -> bool:
+    """Whether two objects are the same but for the moments of their managers."""
+    if {**item, "metadata": {}} != {**other, "metadata": {}}:
+        return False
+    one, two = (
+        {
+            **each["metadata"],
+            "managedFields": [{**entry, "time": ""} for entry in each["metadata"].get("managedFields") or ()],
+        }
+        for each in (item, other)
     )
-    return [before if same and before is not None else entry]
-
-
-def _renewed(entries: Iterable[tuple[Entry, Fields]], now: str) -> list[Entry]:
-    """Entries with what is left to them."""
-    found = []
-    for entry, fields in entries:
-        encoded = fieldsets.encode(fields)
-        if fields:
-            found.append(entry if encoded == entry["fieldsV1"] else {**entry, "fieldsV1": encoded, "time": now})
-    return found
+    return one == two
 
 
 def _sorted(entries: list[Entry]) -> list[Entry]:
@@ -146,21 +146,24 @@ def update(before: Object | None, after: Object, kind: Kind, *, manager: str, no
     after["metadata"].pop("managedFields", None)
     if before is not None and not entries:
         return  # what nobody tracked from the start is tracked from the first apply on
-    old = before if before is not None else _EMPTY.get(kind.key, {} if kind.custom else {"metadata": {}})
-    difference = fieldsets.compare(
-        events.named(kind, old) if before is not None else old, events.named(kind, after), kind
-    )
+    old = events.named(kind, before) if before is not None else _empty(kind)
+    difference = fieldsets.compare(old, events.named(kind, after), kind)
     changed = difference.added | difference.modified
     own = next(
         (each for each in entries if _is(each, manager, "Update", sub) and each["apiVersion"] == kind.api_version), None
     )
     held = fieldsets.decode(own["fieldsV1"]) if own is not None else set()
     others = [(each, fieldsets.decode(each["fieldsV1"])) for each in entries if each is not own]
-    kept = _renewed([(entry, fields - changed - difference.removed) for entry, fields in others], now)
+    kept = _left((entry, fields - changed - difference.removed) for entry, fields in others)
     mine = (held - difference.removed) | changed
-    managed = _sorted([*kept, *_own(own, mine, _entry(manager, "Update", kind, now, sub, mine))])
+    moment = now if changed else (own or {}).get("time", "")
+    managed = _sorted([*kept, *([_entry(manager, "Update", kind, moment, sub, mine)] if mine else [])])
     if managed:
         after["metadata"]["managedFields"] = managed
+
+
+def _empty(kind: Kind) -> Object:
+    return _EMPTY.get(kind.key, {} if kind.custom else {"metadata": {}})
 
 
 _EMPTY: dict[tuple[str, str], Object] = {

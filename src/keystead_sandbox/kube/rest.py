@@ -118,7 +118,7 @@ class Rest:
         large: bool = False,
     ) -> tuple[Object, bool]:
         """Server-side apply; the object, and whether it is new."""
-        how = Writing(manager, dry, "Ignore", user, warnings, large=large)
+        how = Writing(manager, dry, "Ignore", user, warnings, large=large, applied=True)
         current = self.store.get(kind.storage, namespace, name)
         wanted = copy.deepcopy(given)
         metadata = wanted.setdefault("metadata", {})
@@ -327,9 +327,11 @@ class Rest:
         metadata = kept_metadata(kind, current, changed, sub)
         changed = {**changed, "metadata": metadata}
         if sub == "status":
-            changed = {**copy.deepcopy(current), "status": changed.get("status"), "metadata": metadata}
-            if changed["status"] is None:
-                del changed["status"]
+            status = {"status": changed["status"]} if "status" in changed else {}
+            if status == {"status": None} and not (kind.custom and how.applied):
+                status = {}
+            changed = {name: value for name, value in copy.deepcopy(current).items() if name != "status"}
+            changed = {**changed, **status, "metadata": metadata}
         elif kind.status:
             changed.pop("status", None)
             if "status" in current:
@@ -348,8 +350,10 @@ class Rest:
             ownership.update(current, changed, kind, manager=how.manager, now=self.instant(), sub=sub)
         self.guard(kind, changed, current, replace(how, sub=sub))
         check_size(changed, how)
-        if changed == current or how.dry:
-            return changed  # nothing changed: no new version, no event
+        if ownership.is_same(changed, current):
+            return current  # nothing changed: no new version, no event
+        if how.dry:
+            return changed
         return self._store_change(kind, changed, how)
 
     def _store_change(self, kind: Kind, changed: Object, how: Writing) -> Object:

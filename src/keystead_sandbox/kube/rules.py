@@ -11,11 +11,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from keystead_sandbox.kube import policy_shapes
 from keystead_sandbox.kube.kinds import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     LEASES,
     NAMESPACES,
+    POLICIES,
     POLICY_BINDINGS,
     RBAC,
     ROLES,
@@ -200,9 +202,10 @@ def check(kind: Kind, item: Object, before: Object | None) -> list[Problem]:
         return _lease(item.get("spec") or {})
     if kind.key in (ROLES, CLUSTER_ROLES):
         return [each for n, rule in enumerate(item.get("rules") or ()) for each in _rule(rule, f"rules[{n}]", kind)]
-    if kind.key == POLICY_BINDINGS and not (item.get("spec") or {}).get("validationActions"):
-        text = "Required value: at least one validation action is required"
-        return [("spec.validationActions", _REQUIRED, text)]
+    if kind.key == POLICIES:
+        return policy_shapes.check(item)
+    if kind.key == POLICY_BINDINGS:
+        return policy_shapes.check_binding(item)
     if kind.key in ((RBAC, "rolebindings"), (RBAC, "clusterrolebindings")):
         return _binding(kind, item, before)
     return []
@@ -362,16 +365,3 @@ def base64_problem(item: Object, fields: Iterable[str]) -> str:
             if bad is not None or len(text) % 4 or _BASE64.match(text) is None:
                 return f"illegal base64 data at input byte {len(text) // 4 * 4 if bad is None else bad}"
     return ""
-
-
-def complete_policy(policy: Object) -> None:
-    """Fill in what may be left out."""
-    spec = policy.setdefault("spec", {})
-    spec.setdefault("failurePolicy", "Fail")
-    limit = spec.get("matchConstraints")
-    if isinstance(limit, dict):
-        limit.setdefault("matchPolicy", "Equivalent")
-        limit.setdefault("namespaceSelector", {})
-        limit.setdefault("objectSelector", {})
-        for rule in (*(limit.get("resourceRules") or ()), *(limit.get("excludeResourceRules") or ())):
-            rule.setdefault("scope", "*")

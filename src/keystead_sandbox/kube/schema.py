@@ -53,12 +53,14 @@ def prune(
 
 
 def without_nulls(value: Any, schema: dict[str, Any]) -> Any:
-    """*value* as a typed server decodes it: a field that is null is a field that was not given."""
+    """*value* as a typed server decodes it: a field that is null was not given, an entry of a map of texts is empty."""
     if isinstance(value, list):
         return [without_nulls(each, schema.get("items") or {}) for each in value]
     if not isinstance(value, dict):
         return value
-    known = schema.get("properties") or {}
+    known, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+    if isinstance(extra, dict) and extra.get("type") == "string":
+        return {name: "" if inner is None else inner for name, inner in value.items()}
     return {
         name: without_nulls(inner, known.get(name, {}))
         for name, inner in value.items()
@@ -66,31 +68,41 @@ def without_nulls(value: Any, schema: dict[str, Any]) -> Any:
     }
 
 
-def default(value: Any, schema: dict[str, Any]) -> Any:
-    """*value* with the schema's defaults where nothing is given."""
+def default(value: Any, schema: dict[str, Any], *, keep_nulls: bool = False) -> Any:
+    """*value* with the schema's defaults where nothing is given; a null that may not be one is nothing.
+
+    With *keep_nulls* such a null stays where the schema has no default for it: so much is left of what server-side apply
+    made, while what a client sent has lost it before (apiextensions-apiserver, ``pkg/apiserver/schema/defaulting``).
+    """
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        return [default(each, schema["items"]) for each in value]
+        return [default(each, schema["items"], keep_nulls=keep_nulls) for each in value]
     if not isinstance(value, dict):
         return value
     filled = dict(value)
     for name, inner in (schema.get("properties") or {}).items():
-        if name in filled and filled[name] is None and not inner.get("nullable"):
-            del filled[name]  # a null that may not be one is nothing
+        is_kept = inner.get("nullable") or (keep_nulls and "default" not in inner)
+        if name in filled and filled[name] is None and not is_kept:
+            del filled[name]
         if name not in filled and "default" in inner:
             filled[name] = copy.deepcopy(inner["default"])
         if name in filled:
-            filled[name] = default(filled[name], inner)
+            filled[name] = default(filled[name], inner, keep_nulls=keep_nulls)
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict):
         known = schema.get("properties") or {}
-        filled = {name: inner if name in known else default(inner, extra) for name, inner in filled.items()}
+        filled = {
+            name: inner if name in known else default(inner, extra, keep_nulls=keep_nulls)
+            for name, inner in filled.items()
+            if name in known or inner is not None or extra.get("nullable") or keep_nulls
+        }
     return filled
 
 
 def validate(value: Any, schema: dict[str, Any], path: str = "") -> list[Problem]:
     """All that does not fit, each with its field."""
     if value is None:
-        return [] if schema.get("nullable") or not schema.get("type") else [_wrong_type(path, schema, value)]
+        typed = schema.get("type") or schema.get("x-kubernetes-int-or-string")
+        return [_wrong_type(path, schema, value)] if typed and not schema.get("nullable") else []
     if schema.get("x-kubernetes-int-or-string"):
         fits = isinstance(value, int | str) and not isinstance(value, bool)
     else:
