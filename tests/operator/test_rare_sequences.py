@@ -284,6 +284,7 @@ async def test_the_pace_counts_from_the_write_and_not_from_the_look_before_it() 
             assert after.at - before.at >= 3.99
 
 
+@pytest.mark.virtual  # it counts seconds
 async def test_a_revocation_takes_the_next_turn_of_its_subscription() -> None:
     async with World(subscription_pace=3.0) as world:
         await _working(world, "first", identities=6)
