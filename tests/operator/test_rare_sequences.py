@@ -553,6 +553,7 @@ async def test_a_claim_that_waits_for_one_of_another_grant_is_served_as_soon_as_
         await world.until(lambda: world.ready("shop", name="second"), seconds=60)
 
 
+@pytest.mark.virtual  # it counts passes, and holds a watch back
 async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hurry() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"), claims="OnRequest")
