@@ -284,6 +284,7 @@ async def test_the_pace_counts_from_the_write_and_not_from_the_look_before_it() 
             assert after.at - before.at >= 3.99
 
 
+@pytest.mark.virtual  # it counts seconds
 async def test_a_revocation_takes_the_next_turn_of_its_subscription() -> None:
     async with World(subscription_pace=3.0) as world:
         await _working(world, "first", identities=6)
@@ -477,23 +478,43 @@ async def test_an_approval_that_is_told_again_ends_nothing() -> None:
 
 
 class Stalled(Trap):
-    """Keeps new claims in one namespace waiting for their answer, and with them the pass that makes them."""
+    """Keeps one kind of write waiting for its answer, and with it the pass that makes it."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, method: str, path: str) -> None:
         super().__init__()
-        self._path = f"/namespaces/{namespace}/vaultclaims"
+        self._method, self._path = method, path
         self.flows = asyncio.Event()
 
     async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and scope["path"].endswith(self._path):
+        if scope["method"] == self._method and self._path in scope["path"]:
             await self.flows.wait()
         await super().__call__(app, scope, receive, send)
 
 
 @pytest.mark.virtual
+async def test_what_is_revoked_while_it_waits_in_line_is_not_written_any_more() -> None:
+    async with World() as world:
+        trap = Stalled("DELETE", "/federations/")
+        world.grant("team", world.identity("one"))
+        for name in ("alpha", "beta"):
+            world.namespace(name, labels={"team": "team"})
+        world.start(trap=trap)
+        await world.until(lambda: len(world.objects("federations")) == 2)
+        (waiting,) = [name for name in ("alpha", "beta") if not world.trusted(name)]
+        world.namespace(waiting, labels={})
+        await world.pass_time(10)  # its turn comes and goes while the pass that revokes it waits for Kubernetes
+        trap.flows.set()
+        await world.until(lambda: len(world.objects("federations")) == 1)
+        await world.pass_time(30)
+
+        assert not world.trusted(waiting)
+        assert len(world.azure_writes()) == 1
+
+
+@pytest.mark.virtual
 async def test_a_proof_does_not_outlive_its_ledger_entry() -> None:
     async with World() as world:
-        trap = Stalled("mill")
+        trap = Stalled("POST", "/namespaces/mill/vaultclaims")
         world.grant("team", world.identity("one"))
         world.namespace("shop", labels={"team": "team"})
         world.start(trap=trap)
@@ -532,6 +553,7 @@ async def test_a_claim_that_waits_for_one_of_another_grant_is_served_as_soon_as_
         await world.until(lambda: world.ready("shop", name="second"), seconds=60)
 
 
+@pytest.mark.virtual  # it counts passes, and holds a watch back
 async def test_a_watch_that_is_late_about_a_namespace_made_anew_makes_nobody_hurry() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"), claims="OnRequest")

@@ -449,6 +449,71 @@ def test_a_lost_credential_without_room_for_another_says_so() -> None:
     assert world.ready("shop/mine").reason is Reason.POOL_EXHAUSTED
 
 
+def _others(count: int) -> list[Credential]:
+    return [foreign(f"ci-{each}", f"repo:{each}") for each in range(count)]
+
+
+def test_a_slot_that_others_filled_after_an_adopted_credential_was_deleted_is_not_tried() -> None:
+    world = adopted(identities=a_grant().identities)
+    world.list_identity(ONE, *_others(20))
+
+    assert world.steps() == []
+    assert world.ready("shop/mine").reason is Reason.POOL_EXHAUSTED
+
+    world.list_identity(ONE, *_others(19))
+    world.settle()
+    (entry,) = world.federations.values()
+    assert (entry.adopted, entry.identity) == (False, ONE)
+    assert is_true(world.ready("shop/mine"))
+
+
+def test_where_others_filled_the_slot_a_deleted_credential_is_followed_elsewhere_in_the_pool() -> None:
+    world = adopted(identities=a_grant(identities=("one", "two")).identities)
+    world.list_identity(ONE, *_others(20))
+    world.list_identity(TWO)
+
+    recorded = [step.federation for step in world.steps() if isinstance(step, RecordFederation)]
+    assert [each.identity for each in recorded] == [TWO]
+
+    world.settle()
+    (entry,) = world.federations.values()
+    assert (entry.adopted, entry.identity) == (False, TWO)
+    assert is_true(world.ready("shop/mine"))
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["by the list", "as Azure said"])
+def test_a_deleted_credential_is_followed_where_azure_called_the_identity_full_once_that_was_read_again(
+    full: bool,
+) -> None:
+    """Another credential of ours is about to go, so the entry keeps its place."""
+    world = adopted(identities=a_grant().identities)
+    world.namespace("mill")
+    mill = world.claim("mill")
+    world.settle()
+    ours = next(each for each in world.credentials() if each.subject == subject("mill"))
+    world.claims[mill.key] = replace(mill, deleting=True)
+    begun = next(step for step in world.steps(BeginRevocation))
+    world.do(begun)
+    state = world.list_identity(ONE, ours, *_others(18))
+    world.identities[ONE] = replace(state, full=full)
+
+    assert len(world.steps(RecordFederation)) == (0 if full else 1)
+
+
+def test_of_two_deleted_credentials_one_follows_where_one_slot_is_left() -> None:
+    world = migrating("*", made(), made("terraform-mill", "mill"))
+    world.namespace("mill")
+    world.claim("mill")
+    world.settle()
+    world.list_identity(ONE, *_others(19))
+
+    assert len(world.steps(RecordFederation)) == len(world.steps(WriteCredential)) == 1
+
+    world.settle()
+    assert len(world.credentials()) == 20
+    assert sorted(each.adopted for each in world.federations.values()) == [False, True]
+
+
 @pytest.mark.parametrize("by", ["ours", "adopted"])
 @pytest.mark.parametrize("word", ["*", ""])
 def test_a_credential_under_another_name_is_followed_if_the_word_holds_and_told_if_not(by: str, word: str) -> None:

@@ -65,6 +65,7 @@ class Executor:
 
     async def carry_out(self, plan: Plan) -> datetime.datetime | None:
         """Return when all that does not wait for Azure is done: when to try again what failed of it, if anything did."""
+        self._lanes.withdraw(plan.grant_name, (step for step in plan.steps if isinstance(step, LaneStep)))
         units: dict[str, list[Step]] = defaultdict(list)
         for step in plan.steps:
             units[step.unit].append(step)
@@ -78,9 +79,7 @@ class Executor:
             running = [tasks.create_task(run(steps)) for steps in units.values()]
         ends = [task.result() for task in running]
         waiting = [end for end in ends if not isinstance(end, Failure)]
-        lane_steps: list[LaneStep] = [
-            step for step in waiting if isinstance(step, WriteCredential | DeleteCredential | SweepCredential)
-        ]
+        lane_steps: list[LaneStep] = [step for step in waiting if isinstance(step, LaneStep)]
         self._lanes.submit(plan.grant_name, lane_steps)
         self._verifier.submit(plan.grant_name, [step for step in waiting if isinstance(step, Verify)])
         self._grower.submit(

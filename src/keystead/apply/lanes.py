@@ -18,7 +18,7 @@ Rules:
 
 import asyncio
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -85,6 +85,17 @@ class Lanes:
         self._doubts: dict[tuple[IdentityId, str], datetime.datetime] = {}
         """By identity and name: when a write whose answer never came was given up."""
         self._looking: set[asyncio.Task[None]] = set()
+
+    def withdraw(self, grant: str, planned: Iterable[LaneStep]) -> None:
+        """Take out of line what this grant plans no more, before anything else of the plan is done.
+
+        A plan goes by what was under way when it was made; a write that started later would outlive its ledger entry.
+        """
+        keys = {(step.identity, type(step).__name__, step.credential.name) for step in planned}
+        for identity, line in self._lines.items():
+            line.entries = [each for each in line.entries if each.grant != grant or (identity, *each.key) in keys]
+            if line.busy is not None and line.busy.grant == grant:
+                line.busy.wanted = (identity, *line.busy.key) in keys
 
     def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
         """Make *steps* all that this grant has in line; returns at once."""

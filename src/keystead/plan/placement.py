@@ -6,8 +6,9 @@
   others' writes, and a place once recorded is kept.
 - What we wrote before the ledger was lost is found again by its name, and recorded where it is.
 - What others made for the account is recorded where it is once an admin said adopt, and holds the claim up before.
-- An adopted credential that its maker deleted or changed is followed by one of ours, on the same identity if it can be:
-  the names of others are not ours to write. One that came back under another name is followed by it, if the word holds.
+- An adopted credential that its maker deleted or changed is followed by one of ours, on the same identity if it can be
+  and a slot is left there: the names of others are not ours to write. One that came back under another name is followed
+  by it, if the word holds.
 - Drain: an entry on an identity outside the pool serves on until its successor is verified and annotated.
 """
 
@@ -108,8 +109,8 @@ class Placement:
             return progress if progress.federation is not None else progress._replace(federation=void)
         own = self._entry(admission, void.identity)
         stays = self._holdings.of(void) is Holding.ABSENT and self._holdings.of(own) is Holding.ABSENT
-        if stays:
-            # Its slot is counted for this trust as long as the entry stands.
+        if stays and self._pool.follow(void.identity):
+            # We give its slot to nobody else as long as the entry stands; others may have filled it.
             return self._granting.onward(admission, own, new=True)
         progress = self._settle(admission)
         return progress if progress.federation is not None else progress._replace(federation=void)

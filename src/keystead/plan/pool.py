@@ -47,6 +47,8 @@ class Occupancy:
     foreign: int
     pending: int
     room: int
+    spare: int
+    """Slots that are left once all is written that can be: what others named and deleted never is."""
 
 
 @dataclass
@@ -117,6 +119,14 @@ class Pool:
             return None
         self.placed += 1
         return self.members[turn.place].identity, turn.start
+
+    def follow(self, identity: IdentityId) -> bool:
+        """Take the slot that an adopted credential left when it was deleted; false where others have filled it."""
+        held = self.occupancy[identity]
+        if held.spare < 1:
+            return False
+        self.occupancy[identity] = dataclasses.replace(held, spare=held.spare - 1)
+        return True
 
 
 def survey(
@@ -228,8 +238,11 @@ def occupy(state: IdentityState, ledger: Iterable[Federation], reserved: int, ho
     foreign = len(state.credentials) - ours
     # Trusts, not entries: an adopted credential that is gone and its successor take one slot, and one that stands
     # under another name has its slot.
-    missing = {each.credential.trust for each in entries if holdings.of(each) in (Holding.ABSENT, Holding.UNKNOWN)}
-    pending = len(missing - {held.trust for held in state.credentials}) if missing else 0
+    missing = [each for each in entries if holdings.of(each) in (Holding.ABSENT, Holding.UNKNOWN)]
+    standing = {held.trust for held in state.credentials} if missing else set()
+    pending = len({each.credential.trust for each in missing} - standing)
+    written = len({each.credential.trust for each in missing if not each.adopted} - standing)
     offered = usable(state) and not state.full
     free = room(foreign=foreign, reserved=reserved, ours=ours, pending=pending) if offered else 0
-    return Occupancy(ours, foreign, pending, free)
+    spare = 0 if state.full else room(foreign=foreign, reserved=0, ours=ours, pending=written)
+    return Occupancy(ours, foreign, pending, free, spare)
