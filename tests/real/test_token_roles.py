@@ -35,9 +35,21 @@ def operator(real_session: Session) -> Iterator[httpx2.Client]:
     _wait(lambda: real_session.http.get(f"/api/v1/namespaces/{SHOP}").status_code == httpx2.codes.NOT_FOUND)
 
 
-def _objects(account: str) -> tuple[dict[str, Any], ...]:
+@pytest.fixture(scope="module")
+def claim_uid(operator: httpx2.Client, real_session: Session) -> str:  # noqa: ARG001 - the namespace is there by then
+    """Of the claim that roles go with: what has an owner that is not there is collected as garbage."""
+    body = {
+        "apiVersion": "keystead.dev/v1alpha1",
+        "kind": "VaultClaim",
+        "metadata": {"name": "claim", "namespace": SHOP},
+        "spec": {"grantName": "team"},
+    }
+    return str(real_session.put(body, manager="test")["metadata"]["uid"])
+
+
+def _objects(account: str, claim_uid: str) -> tuple[dict[str, Any], ...]:
     step = ApplyStore(
-        "u", SHOP, "azure-store", "v", account, "", None, (), (), "claim", "uid", own=True, token_role=True
+        "u", SHOP, "azure-store", "v", account, "", None, (), (), "claim", claim_uid, own=True, token_role=True
     )
     return token_role(step, "external-secrets/external-secrets")
 
@@ -59,8 +71,8 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_the_role_for_an_allowed_account_is_made_and_works(operator: httpx2.Client) -> None:
-    role, binding = _objects("keystead")
+def test_the_role_for_an_allowed_account_is_made_and_works(operator: httpx2.Client, claim_uid: str) -> None:
+    role, binding = _objects("keystead", claim_uid)
     assert _apply(operator, role).is_success
     _wait(lambda: _apply(operator, binding).is_success)  # what the API server itself goes by is behind for a moment
 
@@ -82,8 +94,8 @@ def test_the_role_for_an_allowed_account_is_made_and_works(operator: httpx2.Clie
     assert not _allowed(operator, review)
 
 
-def test_a_right_that_the_operator_lacks_cannot_be_given_away(operator: httpx2.Client) -> None:
-    role, _ = _objects("default")
+def test_a_right_that_the_operator_lacks_cannot_be_given_away(operator: httpx2.Client, claim_uid: str) -> None:
+    role, _ = _objects("default", claim_uid)
     secrets = {**role, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
 
     assert _apply(operator, role).status_code == httpx2.codes.FORBIDDEN
