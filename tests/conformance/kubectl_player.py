@@ -21,6 +21,8 @@ _UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d{4}( \w+)?)?")
 _TEMPORARY = re.compile(r"/\S*/(LIVE|MERGED)-\d+|(LIVE|MERGED)-\d+")
 _PATCHED = re.compile(r'(patch: Invalid value: )"(\\.|[^"\\])*"')
+_OWN_TIMEOUT = re.compile(r"[WE]\d{4} [\d:.]+ .*client-go/tools/watch/informerwatcher\.go")
+"""What client-go logs now and then of a watch that kubectl's own time-out cut, of whatever server."""
 _VERSION = re.compile(r'(resourceVersion\\?": ?\\?"|generation: )\d+')
 
 
@@ -87,7 +89,7 @@ def comparable(value: Any, word: str, server: str) -> Any:
     value = _PATCHED.sub(r'\1"<object>"', value)
     value = _VERSION.sub(r"\1<version>", value)
     lines = [re.sub(r"  +|\t", " ", line).rstrip() for line in value.splitlines()]
-    lines = [_AGE.sub("<age>", line) for line in lines if not _about_versions(line)]
+    lines = [_AGE.sub("<age>", line) for line in lines if not _about_versions(line) and not _OWN_TIMEOUT.match(line)]
     return "\n".join(lines)
 
 
