@@ -278,7 +278,14 @@ class RealWorld(World):
     # Looking -----------------------------------------------------------------------------------------------------
 
     def objects(self, plural: str, namespace: str = "") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = checked(self._session.http.get(folder(plural, namespace)))["items"]
+        deadline = time.monotonic() + _PATIENCE
+        # A kind whose definition was just written is not served for a moment.
+        while (
+            answer := self._session.http.get(folder(plural, namespace))
+        ).status_code == httpx2.codes.TOO_MANY_REQUESTS:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(_LOOK)
+        found: list[dict[str, Any]] = checked(answer)["items"]
         return found
 
     def object(self, plural: str, name: str, namespace: str = "") -> dict[str, Any] | None:

@@ -318,6 +318,7 @@ async def test_the_traps_cover_the_whole_life() -> None:
         assert len(important) <= WRITES
 
 
+@pytest.mark.virtual  # the other writer has to come before ours
 async def test_terraform_writing_at_the_same_time_costs_nobody_anything() -> None:
     """Another writer on the same identity: overlapping writes, names of its own, and a trust that ours would need."""
     async with World(drift_interval=60.0) as world:
