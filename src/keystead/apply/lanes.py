@@ -99,34 +99,29 @@ class Lanes:
 
     def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
         """Make *steps* all that this grant has in line; returns at once."""
+        self.withdraw(grant, steps)
         wanted: dict[IdentityId, dict[tuple[str, str], LaneStep]] = {}
         for step in steps:
             wanted.setdefault(step.identity, {})[type(step).__name__, step.credential.name] = step
         for identity in {*wanted, *self._lines}:
             line = self._lines.setdefault(identity, Line())
-            self._replace(line, grant, wanted.get(identity, {}))
+            self._renew(line, grant, wanted.get(identity, {}))
             if line.entries and (line.worker is None or line.worker.done()):
                 line.worker = asyncio.create_task(self._work(identity, line), name=f"lane:{identity.name}")
             line.changed.set()
 
-    def _replace(self, line: Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
-        kept, under_way = [], line.busy
-        if under_way is not None and under_way.grant == grant:
-            under_way.wanted = under_way.key in wanted
+    def _renew(self, line: Line, grant: str, wanted: dict[tuple[str, str], LaneStep]) -> None:
+        """What stands in line keeps its place, and becomes what is wanted now; the rest goes to the end."""
         for entry in line.entries:
-            if entry.grant == grant and entry.key not in wanted:
-                continue
             if entry.grant == grant:
                 entry.step = wanted.pop(entry.key)
-            kept.append(entry)
-        busy = under_way.step.credential.name if under_way is not None else None
+        busy = line.busy.step.credential.name if line.busy is not None else None
         now = self._clock.monotonic()
-        kept += [
+        line.entries += [
             Entry(grant, step, now, not_before=now + self._seconds_until(getattr(step, "not_before", None)))
             for step in wanted.values()
             if step.credential.name != busy
         ]
-        line.entries = kept
 
     def _seconds_until(self, moment: datetime.datetime | None) -> float:
         return 0.0 if moment is None else max(0.0, (moment - self._clock.now()).total_seconds())

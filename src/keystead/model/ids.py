@@ -33,6 +33,11 @@ _VAULT_URL = re.compile(
 )
 
 
+def resource_key(resource_id: str) -> str:
+    """How ids are told apart as people write them, parsed or not: Resource Manager goes by no case."""
+    return resource_id.strip().rstrip("/").lower()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class _ArmId:
     """An ARM id; equal when the ids differ only in case."""

@@ -6,7 +6,7 @@ Both what the object was and what it is count: a namespace that loses its label 
 from collections.abc import Callable
 from typing import Any
 
-from keystead.model.ids import IdentityId
+from keystead.model.ids import IdentityId, resource_key
 from keystead.model.records import (
     Approval,
     Claim,
@@ -47,7 +47,7 @@ def grants_of(changed: Any, caches: Caches) -> set[str]:
 
 def _may_share(one: Grant, other: Grant) -> bool:
     """Some identity may stand in both: named, or made by the growing pool of one and named by the other."""
-    named = [{each.resource_id.lower() for each in grant.identities} for grant in (one, other)]
+    named = [{resource_key(each.resource_id) for each in grant.identities} for grant in (one, other)]
     if not named[0].isdisjoint(named[1]):
         return True
     return any(may_make(one, each) for each in named[1]) or any(may_make(other, each) for each in named[0])
@@ -64,12 +64,8 @@ def _named_by(caches: Caches, identity: IdentityId) -> set[str]:
     return {
         each.name
         for each in caches.grants()
-        if any(_key(member.resource_id) == identity.key for member in each.identities)
+        if any(resource_key(member.resource_id) == identity.key for member in each.identities)
     }
-
-
-def _key(resource_id: str) -> str:
-    return resource_id.strip().rstrip("/").lower()
 
 
 def watcher(caches: Callable[[], Caches], requeue: Callable[[str], None]) -> Callable[[Any, Any], None]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
-from keystead.model.ids import IdentityId, VaultUrl
+from keystead.model.ids import IdentityId, VaultUrl, resource_key
 from keystead.model.reasons import Reason
 from keystead.model.records import Cluster, Grant
 from keystead.plan import provisioning
@@ -114,7 +114,7 @@ def _pool_problems(grant: Grant, others: Sequence[Grant], cluster: Cluster) -> I
     elsewhere: dict[str, str] = {}
     for other in others:
         for each in other.identities:
-            elsewhere.setdefault(_key(each.resource_id), other.name)
+            elsewhere.setdefault(resource_key(each.resource_id), other.name)
     seen: dict[str, int] = {}
     for index, member in enumerate(grant.identities):
         path, given = f"spec.identities[{index}].resourceId", repr(member.resource_id)
@@ -139,9 +139,9 @@ def _pool_problems(grant: Grant, others: Sequence[Grant], cluster: Cluster) -> I
 
 def _growth_problems(grant: Grant, others: Iterable[Grant], cluster: Cluster) -> Iterator[Problem]:
     """Identities of the growing pool that other grants name, and this one does not."""
-    mine = {_key(each.resource_id) for each in grant.identities}
+    mine = {resource_key(each.resource_id) for each in grant.identities}
     for other in others:
-        for given in (each.resource_id for each in other.identities if _key(each.resource_id) not in mine):
+        for given in (each.resource_id for each in other.identities if resource_key(each.resource_id) not in mine):
             if not provisioning.may_make(grant, given):
                 continue  # most are told apart without parsing them
             with contextlib.suppress(ValueError):  # no id at all: the other grant's own problem
@@ -166,7 +166,3 @@ def _other_problems(grant: Grant) -> Iterator[Problem]:
         if not _DNS_SUBDOMAIN.match(name):
             cure = "use lower-case letters, digits, '-' and '.'"
             yield Problem(f"spec.template.{field}", repr(name), "is not a Kubernetes name", cure)
-
-
-def _key(resource_id: str) -> str:
-    return resource_id.strip().rstrip("/").lower()
