@@ -133,6 +133,17 @@ def test_an_exhausted_pool_says_how_many_slots_are_missing() -> None:
     assert condition.message.startswith("2 slot(s)")
 
 
+def test_who_waits_for_a_turn_that_is_far_off_has_a_slot_and_who_finds_none_is_told_so() -> None:
+    world = _claimed(*"abcdefg", reserved=15)
+    world.limits = replace(world.limits, horizon=SECOND)
+
+    told = [world.ready(f"{each}/mine").reason for each in "abcdefg"]
+
+    assert [each.unit for each in world.steps(RecordFederation)] == ["a/mine"]
+    assert told == [Reason.AWAITING_WRITE] * 5 + [Reason.POOL_EXHAUSTED] * 2
+    assert world.plan().look_again == world.now + 3 * SECOND, "when the second one's turn is near"
+
+
 def test_credentials_of_others_take_room() -> None:
     world = _claimed("a", "b")
     world.list_identity(identity_id("one"), *(foreign(f"ci-{number}", f"repo:{number}") for number in range(19)))

@@ -101,6 +101,29 @@ def test_beyond_the_horizon_nobody_is_asked() -> None:
     assert asked == [0, 0]
 
 
+@given(
+    pool=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 20)), min_size=1, max_size=12),
+    horizon=st.floats(0.0, 30.0),
+)
+def test_who_comes_after_a_turn_beyond_the_horizon_only_takes_room(pool: Pool, horizon: float) -> None:
+    whole, short = _turns(pool), _turns(pool)
+    starts = [turn.start for _ in range(sum(room for _, room in pool)) if (turn := whole.take(_nobody)) is not None]
+
+    taken = list[float]()
+    while (turn := short.take(_nobody, horizon)) is not None:
+        taken.append(turn.start)
+        if turn.start > horizon:
+            break
+    forgone = 0
+    while short.forgo():
+        forgone += 1
+
+    assert taken == starts[: len(taken)]
+    assert all(start > horizon for start in starts[len(taken) :])
+    assert len(taken) + forgone == len(starts)
+    assert not short
+
+
 @pytest.mark.parametrize(
     ("waiting", "seconds"),
     [([], 0.0), ([5], 0.5), ([1] * 7, 3.5), ([1] * 20, 10.0), ([2] * 8, 8.0), ([3, 3, 1], 1.5), ([0, 0], 0.0)],

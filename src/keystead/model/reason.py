@@ -127,6 +127,10 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
 
 
+REASONS: dict[str, Reason] = {str(reason): reason for reason in Reason}
+"""By the word, as conditions and codes carry it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What a reason means to people."""

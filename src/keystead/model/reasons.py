@@ -6,10 +6,10 @@ is, whether it heals by itself, one sentence for the tenant and one for the admi
 
 from keystead.model.exchange_texts import TEXTS as EXCHANGE_TEXTS
 from keystead.model.pool_texts import TEXTS as POOL_TEXTS
-from keystead.model.reason import Explanation, Reason, Severity
+from keystead.model.reason import REASONS, Explanation, Reason, Severity
 from keystead.model.store_texts import TEXTS as STORE_TEXTS
 
-__all__ = ["CATALOGUE", "Explanation", "Reason", "Severity"]
+__all__ = ["CATALOGUE", "REASONS", "Explanation", "Reason", "Severity"]
 
 _OK, _WAIT, _BLOCK, _TROUBLE = Severity.OK, Severity.WAITING, Severity.BLOCKED, Severity.TROUBLE
 _ASK = "Ask the platform team."

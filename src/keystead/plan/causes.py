@@ -13,14 +13,13 @@ from collections.abc import Collection
 from keystead.model.conditions import ConditionType, find
 from keystead.model.credentials import CREDENTIALS_PER_IDENTITY
 from keystead.model.ids import IdentityId
-from keystead.model.reasons import Reason
+from keystead.model.reasons import REASONS, Reason
 from keystead.model.records import Claim, Decision, Federation, Grant
 from keystead.plan.admission import Admission
 from keystead.plan.holdings import Holding, Holdings
 from keystead.plan.removal import Cause, namespace_cause
 from keystead.plan.snapshot import Snapshot
 
-_REASONS = {str(reason): reason for reason in Reason}
 _JUST_NOW = datetime.datetime.max.replace(tzinfo=datetime.UTC)  # recorded, and not read back yet
 
 
@@ -70,8 +69,8 @@ class Causes:
     def _begun_for(self, federation: Federation, admission: Admission | None) -> Reason:
         """Why an entry is on its way out that no outer cause ends: as was said when it began, or as it would be now."""
         said = find(federation.conditions, ConditionType.REVOKING)
-        if said is not None and said.reason in _REASONS:
-            return _REASONS[said.reason]
+        if said is not None and said.reason in REASONS:
+            return REASONS[said.reason]
         if self._frozen or admission is None:
             return Reason.FEDERATION_DELETED
         if not admission.allowed:

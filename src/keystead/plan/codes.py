@@ -11,7 +11,7 @@ restrictions for federated identity credentials", and "Azure Key Vault REST API 
 from typing import NamedTuple
 
 from keystead.model.credentials import Credential
-from keystead.model.reasons import CATALOGUE, Reason
+from keystead.model.reasons import CATALOGUE, REASONS, Reason
 from keystead.model.records import Exchange
 
 
@@ -151,7 +151,6 @@ MISMATCHES = frozenset(
 )
 """Codes that say that token and credential differ, or seem to while a credential propagates."""
 _UNLISTED = Meaning(Reason.EXCHANGE_REFUSED, _YES)
-_REASONS = {str(reason): reason for reason in Reason}
 
 
 def meaning(exchange: Exchange) -> Meaning:
@@ -159,7 +158,7 @@ def meaning(exchange: Exchange) -> Meaning:
     known = CODES.get(exchange.code)
     if known is not None:
         return known
-    ours = _REASONS.get(exchange.code)
+    ours = REASONS.get(exchange.code)
     return Meaning(ours, CATALOGUE[ours].heals) if ours is not None else _UNLISTED
 
 

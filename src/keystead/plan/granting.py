@@ -106,6 +106,7 @@ class Granting:
         self._holdings = holdings
         self._proofs = proofs
         self._adoptions = adoptions
+        self._stores: dict[str, Wanted] = {}
 
     def onward(self, admission: Admission, federation: Federation, *, new: bool = False) -> Progress:
         """The rest of the way on this identity."""
@@ -231,11 +232,14 @@ class Granting:
         return _Finish(annotated, says, hint=known)
 
     def _wanted(self, account: str) -> Wanted:
-        """What the store should say, by the grant's template."""
+        """What the store should say, by the grant's template; the same for all whose account is of this name."""
+        known = self._stores.get(account)
+        if known is not None:
+            return known
         template = self._valid.grant.template
         # So that a template that begins to ask for the role reaches stores that stand already, and their accounts.
         marks = {TOKEN_ROLE_MARK: account} if template.token_role else {}
-        return Wanted(
+        wanted = self._stores[account] = Wanted(
             self._vault,
             account,
             template.store_controller,
@@ -243,6 +247,7 @@ class Granting:
             template.labels,
             {**template.annotations, **marks} if marks else template.annotations,
         )
+        return wanted
 
     def _apply(self, admission: Admission, federation: Federation, store: Standing, wanted: Wanted) -> ApplyStore:
         claim = admission.claim

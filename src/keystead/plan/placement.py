@@ -144,6 +144,8 @@ class Placement:
 
     def _settle(self, admission: Admission) -> Progress:
         """A new credential, where it can be written soonest."""
+        if self._later is not None:  # turns are given in order: this one is further off still
+            return self._later if self._pool.wait() else self._no_room()
         entries: dict[IdentityId, Federation] = {}
 
         def held_by_another(identity: IdentityId) -> bool:
@@ -163,12 +165,10 @@ class Placement:
         return self._granting.onward(admission, entries[identity], new=True)
 
     def _wait_for(self, start: float) -> Progress:
-        """Turns are given in order, so the first that is too far off tells when to look again."""
-        if self._later is None:
-            again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon)
-            self._later = _wait(Reason.AWAITING_WRITE)
-            return self._later._replace(wake=again)
-        return self._later
+        """The first turn that is too far off tells when to look again."""
+        again = self._snapshot.now + datetime.timedelta(seconds=start - self._horizon)
+        self._later = _wait(Reason.AWAITING_WRITE)
+        return self._later._replace(wake=again)
 
     def _no_room(self) -> Progress:
         if self._pool.unread:

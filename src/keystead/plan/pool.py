@@ -120,6 +120,13 @@ class Pool:
         self.placed += 1
         return self.members[turn.place].identity, turn.start
 
+    def wait(self) -> bool:
+        """Take a slot for somebody whose turn is far off, wherever that will be; false when there is none."""
+        if not self.turns.forgo():
+            return False
+        self.placed += 1
+        return True
+
     def follow(self, identity: IdentityId) -> bool:
         """Take the slot that an adopted credential left when it was deleted; false where others have filled it."""
         held = self.occupancy[identity]

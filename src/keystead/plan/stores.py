@@ -197,7 +197,7 @@ def hint(store: Store | None, sharing: Collection[str]) -> tuple[Reason, str] | 
     if store.outdated_manager:
         text = f"{CATALOGUE[Reason.STORE_MANIFEST_OUTDATED].tenant} It was written by {store.outdated_manager}."
         return Reason.STORE_MANIFEST_OUTDATED, text
-    others = sorted(each for each in sharing if each != store.name)
+    others = sorted(each for each in sharing if each != store.name) if sharing else ()
     if others:
         text = f"{CATALOGUE[Reason.STORES_SHARE_ACCOUNT].tenant} Besides {store.name}: {', '.join(others)}."
         return Reason.STORES_SHARE_ACCOUNT, text

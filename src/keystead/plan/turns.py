@@ -86,10 +86,11 @@ class Turns:
         self._paces = paces
         self._tenant = tenant_free_at
         self._subscriptions: dict[str, _Subscription] = {}
+        self._room = 0
 
     def __bool__(self) -> bool:
         """Some member has room."""
-        return any(each.ready or each.resting for each in self._subscriptions.values())
+        return self._room > 0
 
     def members(self) -> list[int]:
         """Those that have room left, in no order."""
@@ -99,6 +100,7 @@ class Turns:
         """A member with *room*, whose identity could write in *when* seconds."""
         held = self._subscriptions.setdefault(subscription, _Subscription(subscription_free_at))
         held.room += room
+        self._room += room
         heapq.heappush(held.resting, _Slot(when, -room, index))
 
     def take(self, barred: Callable[[int], bool], horizon: float = float("inf")) -> Turn | None:
@@ -122,6 +124,13 @@ class Turns:
             heapq.heappush(subscription.resting, slot)
         return Turn(passed[0][1].place, passed[0][2]) if taken is None and passed else taken
 
+    def forgo(self) -> bool:
+        """Somebody will need a turn of which nobody has to know whose and when; false when there is no room for it."""
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return True
+
     def _next(self) -> tuple[float, _Subscription] | None:
         """Where the next write could start first, and when."""
         best: tuple[float, int] | None = None
@@ -136,5 +145,6 @@ class Turns:
         self._tenant = start + self._paces.tenant
         subscription.free_at = start + self._paces.subscription
         subscription.room -= 1
+        self._room -= 1
         if slot.taken + 1 < 0:
             heapq.heappush(subscription.resting, _Slot(start + self._paces.identity, slot.taken + 1, slot.place))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from keystead.model.conditions import Condition, ConditionDraft, ConditionType, Status, draft, find
 from keystead.model.ids import IdentityId
-from keystead.model.reasons import CATALOGUE, Reason
+from keystead.model.reasons import CATALOGUE, REASONS, Reason
 from keystead.model.records import Claim, Federation, Grant
 from keystead.plan import codes, verification
 from keystead.plan.admission import Admission
@@ -158,9 +158,10 @@ class ClaimVerdicts:
             return _STORE_READY if progress.store is Reason.STORE_READY else _STORES[progress.store]
         if failure is not None and failure.step not in (*_AZURE_STEPS, *_PROOF_STEPS):
             return draft(_C.STORE_READY, _F, failure.reason, _told(failure.reason, failure.message))
-        kept = _kept(admission.claim, _C.STORE_READY)
-        if progress.federated and not progress.steps and kept is not None:
-            return kept  # nobody plans on: frozen, held back, or not listed yet
+        if progress.federated and not progress.steps:  # nobody plans on: frozen, held back, or not listed yet
+            kept = _kept(admission.claim, _C.STORE_READY)
+            if kept is not None:
+                return kept
         if progress.verified:
             text = "The exchange is proven; ServiceAccount and SecretStore are being written."
             return draft(_C.STORE_READY, _U, Reason.AWAITING_WRITE, text)
@@ -273,6 +274,5 @@ def _told(reason: Reason, detail: str) -> str:
 def _kept(claim: Claim, type_: ConditionType) -> ConditionDraft | None:
     """The condition that the claim carries, as it is."""
     carried: Condition | None = find(claim.conditions, type_)
-    if carried is None or carried.reason not in Reason.__members__.values():
-        return None
-    return draft(type_, carried.status, Reason(carried.reason), carried.message)
+    reason = REASONS.get(carried.reason) if carried is not None else None
+    return draft(type_, carried.status, reason, carried.message) if carried is not None and reason is not None else None
