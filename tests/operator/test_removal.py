@@ -46,6 +46,32 @@ async def test_the_ledger_remembers_while_azure_is_down() -> None:
         await world.until(lambda: world.objects("federations") == [])
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["not seen before", "while its credential is deleted"])
+async def test_the_ledger_remembers_what_is_in_a_subscription_that_azure_does_not_show(begun: bool) -> None:
+    """It was moved to another tenant, say: what it holds stands and trusts on."""
+    async with World() as world:
+        await _working(world)
+        held = next(iter(world.azure.subscriptions.values()))
+        if begun:
+            world.azure.faults.add(Fault(service="arm", method="DELETE", status=503, times=1))
+            world.delete("namespaces", "shop")
+            await world.pass_time(2)
+        del world.azure.subscriptions[held.id]
+        if not begun:
+            await world.pass_time(1800)
+            world.delete("namespaces", "shop")
+
+        await world.pass_time(1800)
+        (entry,) = world.objects("federations")
+        assert "SubscriptionNotFound" in str(entry["status"]["conditions"])
+        assert "keystead abandon" in str(entry["status"]["conditions"])
+        assert world.trusted("shop")
+
+        world.azure.subscriptions[held.id] = held
+        await world.until(lambda: not world.trusted("shop"), seconds=3600)
+        await world.until(lambda: world.objects("federations") == [])
+
+
 async def test_a_deleted_claim_loses_its_trust_and_comes_back_later() -> None:
     async with World() as world:
         await _working(world)

@@ -32,7 +32,7 @@ ARM: dict[tuple[int, str], Row] = {
     (403, ""): (Refused, Reason.AZURE_FORBIDDEN),
     (403, "RequestDisallowedByPolicy"): (Refused, Reason.AZURE_POLICY),
     (404, ""): (Refused, Reason.IDENTITY_NOT_FOUND),
-    (404, "SubscriptionNotFound"): (Refused, Reason.IDENTITY_NOT_FOUND),
+    (404, "SubscriptionNotFound"): (Refused, Reason.SUBSCRIPTION_NOT_FOUND),
     (405, ""): (Refused, Reason.REGION_UNSUPPORTED),
     (408, ""): (Retryable, Reason.AZURE_UNAVAILABLE),
     (409, ""): (Refused, Reason.AZURE_REFUSED),
@@ -51,7 +51,8 @@ ARM: dict[tuple[int, str], Row] = {
 Refused: that claim or ledger entry waits, ever longer. Retryable: the lane, or all lanes of the subscription or tenant,
 wait for as long as Azure says, or ever longer. No answer, a time-out, 408, 499, 5xx and an answer that cannot be read
 leave a write uncertain: the identity is listed before anything is tried again. So does a 404 without a code: it is a
-proxy's, and nothing is gone for it.
+proxy's, and nothing is gone for it. Nor is it where the subscription is not found: that was moved to another tenant, or
+the operator signs in to the wrong one, and the trust in it may stand.
 """
 
 
@@ -67,7 +68,6 @@ IDENTITIES: dict[tuple[int, str], Row] = {
     (403, ""): (Refused, Reason.GROWTH_FORBIDDEN),
     (403, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
     (404, ""): (Refused, Reason.GROUP_NOT_FOUND),
-    (404, "SubscriptionNotFound"): (Refused, Reason.GROUP_NOT_FOUND),
     (409, "InvalidResourceLocation"): (Refused, Reason.IDENTITY_NAME_TAKEN),
     (409, "QuotaExceeded"): (Refused, Reason.AZURE_QUOTA),
 }

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     REGION_UNSUPPORTED = "RegionUnsupported"
     PROVIDER_NOT_REGISTERED = "ProviderNotRegistered"
     SUBSCRIPTION_DISABLED = "SubscriptionDisabled"
+    SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
     AZURE_REFUSED = "AzureRefused"
     SUBJECT_MISMATCH = "SubjectMismatch"
     ISSUER_MISMATCH = "IssuerMismatch"

@@ -155,6 +155,13 @@ CATALOGUE: dict[Reason, Explanation] = {
         "The identity's subscription is disabled. " + _ASK,
         "Enable the subscription again; until then Azure changes nothing in it.",
     ),
+    Reason.SUBSCRIPTION_NOT_FOUND: _say(
+        _BLOCK,
+        False,
+        "Azure does not show a subscription of the grant. " + _ASK,
+        "Correct the id, or give the subscription back to the tenant that the operator signs in to. It may live where "
+        "the operator does not see it, so nothing in it counts as deleted.",
+    ),
     Reason.AZURE_REFUSED: _say(
         _BLOCK, False, "Azure refused the request. " + _ASK, "See the operator's log for Azure's code."
     ),

@@ -34,6 +34,7 @@ _OF_THE_IDENTITY = frozenset(
         Reason.REGION_UNSUPPORTED,
         Reason.PROVIDER_NOT_REGISTERED,
         Reason.SUBSCRIPTION_DISABLED,
+        Reason.SUBSCRIPTION_NOT_FOUND,
         Reason.IDENTITY_NOT_FOUND,
     }
 )
