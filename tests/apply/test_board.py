@@ -4,7 +4,7 @@ import datetime
 
 from keystead.apply.board import Board
 from keystead.model.credentials import Credential
-from keystead.model.errors import KeysteadError, Refused, Retryable
+from keystead.model.errors import KeysteadError, Refused, Retryable, Uncertain
 from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.reasons import Reason
 from keystead.model.records import Federation
@@ -23,7 +23,11 @@ def test_what_passes_is_tried_soon_and_then_ever_more_rarely() -> None:
     waits = _waits(Board(), PASSES, 20)
 
     assert waits[:4] == [2.0, 4.0, 8.0, 16.0]
-    assert waits[-1] == 3600.0
+    assert waits[-1] == 300.0
+
+
+def test_a_write_whose_answer_never_came_may_pass_as_well() -> None:
+    assert _waits(Board(), Uncertain(Reason.AZURE_UNAVAILABLE, "no answer"), 3) == [2.0, 4.0, 8.0]
 
 
 def test_what_needs_a_change_is_tried_ever_more_rarely() -> None:

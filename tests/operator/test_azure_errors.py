@@ -397,7 +397,8 @@ async def test_a_sign_in_that_fails_keeps_all_lanes_from_trying_by_themselves() 
             world.namespace(f"n-{number}", labels={"team": "team"})
         await asyncio.sleep(1200)
 
-        assert len([each for each in world.azure_writes() if each.status == 401]) < 40
+        # Together they try once in half a minute; each by itself would.
+        assert len([each for each in world.azure_writes() if each.status == 401]) < 1200 / 30 * 1.5
         world.azure.faults.clear()
         await world.until(lambda: len(world.credentials()) == 12)
 

@@ -269,6 +269,42 @@ async def test_a_write_that_lands_after_it_was_given_up_and_its_claim_was_delete
         assert not world.trusted("shop")
 
 
+async def test_a_slot_that_others_took_while_a_write_was_in_doubt_is_not_tried_over_and_over() -> None:
+    async with World() as world:
+        one = world.identity("one")
+        for number in range(19):
+            world.azure.add_credential(one, f"ci-{number}", "https://ci.example.test", f"repo:{number}")
+        world.grant("team", one, world.identity("two"))
+        world.azure.faults.add(Fault(service="arm", method="PUT", effect=Effect.RESET, times=1))
+        world.namespace("shop", labels={"team": "team"})
+        world.start()
+        await world.until(lambda: world.entries("arm", "PUT") != [])
+        tried = world.objects("federations")[0]["spec"]["identityResourceId"]
+        lost = next(each for each in world.azure.identities.values() if each.resource_id == tried)
+        while len(lost.credentials) < 20:
+            name = f"late-{len(lost.credentials)}"
+            world.azure.add_credential(lost, name, "https://ci.example.test", name)
+
+        await world.until(lambda: world.ready("shop"), seconds=300)
+
+        assert len([each for each in world.entries("arm", "PUT") if tried.lower() in each.path.lower()]) == 1
+
+
+@pytest.mark.virtual  # it counts seconds
+@pytest.mark.parametrize("how", [Effect.ANSWER, Effect.RESET, Effect.HANG])
+async def test_trust_goes_soon_after_azure_is_back_however_long_it_was_away(how: Effect) -> None:
+    async with World() as world:
+        await _working(world, "shop")
+        world.azure.faults.add(Fault(service="arm", effect=how, status=503, seconds=900))
+
+        world.delete("namespaces", "shop")
+        for number in range(300):  # others give the operator something to plan, also while the delete is under way
+            world.namespace(f"other-{number}", labels={"team": "nobody" if number % 2 else "team"})
+            await world.pass_time(3)
+
+        await world.until(lambda: not world.trusted("shop"), seconds=60)
+
+
 async def test_the_pace_counts_from_the_write_and_not_from_the_look_before_it() -> None:
     async with World() as world:
         world.grant("team", world.identity("one"))

@@ -242,6 +242,18 @@ def test_a_claim_moves_when_others_took_its_slot() -> None:
     assert is_true(world.ready("a/mine"))
 
 
+def test_nothing_is_written_where_others_took_the_slot_while_a_write_there_may_still_land() -> None:
+    world = _claimed("a", identities=("one", "two"))
+    world.do(world.steps(RecordFederation)[0])
+    world.list_identity(identity_id("one"), *(foreign(f"ci-{number}", f"repo:{number}") for number in range(20)))
+    world.in_flight = frozenset({world.federation("a").place})
+
+    assert world.steps() == []
+    assert world.ready("a/mine").reason is Reason.IDENTITY_FULL
+    world.in_flight = frozenset()
+    assert isinstance(world.steps()[0], BeginRevocation)
+
+
 # drain
 
 

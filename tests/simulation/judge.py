@@ -204,7 +204,7 @@ class Judge:
         ]
         if theirs and not (said and len(theirs) == 1 and any(each is theirs[0] for each in pool)):
             may |= {"TupleTaken"}
-        if not self._free(grant, pool) and not growing.may_grow(self.stage, place, grant):
+        if not self._free(place, grant, pool) and not growing.may_grow(self.stage, place, grant):
             may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
         store = place.object("secretstores", "azure-store", namespace)
         holder = place.object("serviceaccounts", "keystead", namespace)
@@ -214,18 +214,18 @@ class Judge:
             may |= {"ServiceAccountConflict"}
         return {*may, "Ready"}
 
-    def _free(self, grant: Object, pool: list[Identity | None]) -> int:
+    def _free(self, place: Place, grant: Object, pool: list[Identity | None]) -> int:
+        """Slots that the operator of this cluster may fill; another cluster's credentials are others' to it."""
         free = 0
         reserved = {
             each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"].get("identities") or []
         }
         for identity in pool:
             if identity is not None:
-                places, held = self.stage.places, identity.credentials.values()
-                ours = sum(1 for each in held if any(oracle.kept(place, identity, each) for place in places))
+                held = identity.credentials.values()
+                ours = sum(1 for each in held if oracle.kept(place, identity, each))
                 foreign = max(len(held) - ours, reserved.get(identity.resource_id.lower(), 0))
-                # A second cluster's credentials are foreign to the first, so less may be left than this.
-                free += max(0, _LIMIT - ours - foreign) if len(places) == 1 else 0
+                free += max(0, _LIMIT - ours - foreign)
         return free
 
     def _missing_claims(self, place: Place) -> list[str]:

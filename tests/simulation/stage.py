@@ -10,7 +10,7 @@ import datetime
 import functools
 import itertools
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,8 @@ class Stage:
         """By identity: when somebody other than an operator last wrote there."""
         self.theirs: dict[tuple[str, str], Theirs] = {}
         """By identity and name, both in lower case: what others have written, and must find as they left it."""
+        self._asked = Counter[tuple[str, str]]()
+        """By the same: how many requests of others are under way, of which nobody knows which comes last."""
         for identity in self.identities.values():
             for held in identity.credentials.values():
                 self._know_theirs(identity.resource_id, held.name)
@@ -207,14 +209,19 @@ class Stage:
     async def ask_azure(self, method: str, path: str, body: Any = None) -> int:
         """A request of a tool that is not ours; it tries again a few times, as such tools do."""
         lane, _, name = path.partition("/federatedIdentityCredentials/")
-        self.theirs.pop((lane.lower(), name.lower()), None)  # while it is under way, and when nobody knows how it ended
-        for attempt in itertools.count():
-            status = await self._ask_once(method, path, msgspec.json.encode(body) if body is not None else b"")
-            if status in (200, 201) and method == "PUT":
-                self._know_theirs(lane, name)
-            if status < 400 or status not in (409, 429) or attempt > 3:
-                return status
-            await self.clock.sleep(2.0 + 4.0 * self.chance.random())
+        key = (lane.lower(), name.lower())
+        self.theirs.pop(key, None)  # while it is under way, and when nobody knows how it ended
+        self._asked[key] += 1
+        try:
+            for attempt in itertools.count():
+                status = await self._ask_once(method, path, msgspec.json.encode(body) if body is not None else b"")
+                if status in (200, 201) and method == "PUT" and self._asked[key] == 1:
+                    self._know_theirs(lane, name)
+                if status < 400 or status not in (409, 429) or attempt > 3:
+                    return status
+                await self.clock.sleep(2.0 + 4.0 * self.chance.random())
+        finally:
+            self._asked[key] -= 1
         return 0
 
     def _know_theirs(self, lane: str, name: str) -> None:

@@ -151,6 +151,21 @@ def test_what_others_do_themselves_is_no_break(deed: str) -> None:
     on_stage(play)
 
 
+def test_what_others_do_one_over_the_other_is_no_break() -> None:
+    """Nobody knows which of two requests comes last."""
+
+    async def play() -> None:
+        scene = Scene()
+        await scene.serve()
+        identity = next(each for each in scene.stage.azure.identities.values() if _ours(scene)[0] is each.credentials)
+        for deed in ("change_ours", "delete_ours"):
+            scene.happens(deed, identity.name, nth=0)
+        await scene.watch(60)
+        assert scene.judge.breaks == []
+
+    on_stage(play)
+
+
 @pytest.mark.parametrize("calm", [True, False], ids=["calm", "disturbed"])
 @pytest.mark.parametrize(
     ("deed", "on", "given", "reason"),
@@ -202,6 +217,27 @@ def test_a_grant_that_retains_excuses_its_own_credentials_and_no_others() -> Non
 
 def _told(scene: Scene) -> list[str]:
     return [each.removeprefix("cluster a: ") for each in scene.judge.complaints()]
+
+
+def test_a_pool_is_exhausted_only_where_no_slot_is_free_whoever_else_has_some() -> None:
+    async def play() -> None:
+        scene = Scene(clusters=2)
+        other = scene.stage.places[1]
+        for number, identity in enumerate(scene.stage.identities.values()):
+            while len(identity.credentials) < 20:
+                name = f"ks-{other.id}-{number}-{len(identity.credentials)}"
+                scene.stage.azure.add_credential(identity, name, other.issuer, name)
+        await scene.serve()
+        assert _of_shop(scene) == []
+
+        del scene.identity(2).credentials[f"ks-{other.id}-2-19"]
+        assert _of_shop(scene) == ["cluster a: claim shop/g0: Ready is False PoolExhausted, should be Ready"]
+
+    on_stage(play)
+
+
+def _of_shop(scene: Scene) -> list[str]:
+    return [each for each in scene.judge.complaints() if each.startswith("cluster a: claim shop/")]
 
 
 # At rest ---------------------------------------------------------------------------------------------------------

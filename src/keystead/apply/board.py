@@ -7,12 +7,13 @@
 
 import datetime
 
-from keystead.model.errors import KeysteadError, Retryable
+from keystead.model.errors import KeysteadError, Retryable, Uncertain
 from keystead.model.reasons import Reason
 from keystead.model.records import Exchange, Federation
 from keystead.plan.snapshot import Failure
 
-_FIRST_RETRY, _FIRST_SLOW_RETRY, _LONGEST_RETRY = 2.0, 30.0, 3600.0
+_FIRST_RETRY, _LONGEST_RETRY = 2.0, 300.0  # seconds, of what may pass by itself
+_FIRST_SLOW_RETRY, _LONGEST_SLOW_RETRY = 30.0, 3600.0  # of what somebody has to change
 _AT_ONCE = frozenset({Reason.IDENTITY_FULL, Reason.NAMESPACE_RECREATED})
 
 
@@ -31,12 +32,14 @@ class Board:
         self._attempts.pop(unit, None)
 
     def failed(
-        self, unit: str, step: str, error: KeysteadError, now: datetime.datetime, *, longest: float = _LONGEST_RETRY
+        self, unit: str, step: str, error: KeysteadError, now: datetime.datetime, *, longest: float | None = None
     ) -> Failure:
         """Remember why, and when to try again: soon if it may pass, ever later if somebody has to change something."""
         attempt = self._attempts.get(unit, 0)
         self._attempts[unit] = attempt + 1
-        first = _FIRST_RETRY if isinstance(error, Retryable) else _FIRST_SLOW_RETRY
+        passes = isinstance(error, Retryable | Uncertain)
+        first = _FIRST_RETRY if passes else _FIRST_SLOW_RETRY
+        longest = longest if longest is not None else _LONGEST_RETRY if passes else _LONGEST_SLOW_RETRY
         wait = 0.0 if error.reason in _AT_ONCE else min(longest, first * float(2 ** min(attempt, 12)))
         if isinstance(error, Retryable) and error.after:  # a wait of no time is none that was asked for
             wait = error.after

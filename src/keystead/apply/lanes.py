@@ -41,7 +41,7 @@ log = structlog.get_logger("keystead.lanes")
 WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in one to two
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
-_LONGEST_HOLD = 120.0
+_LONGEST_HOLD = 30.0  # trust goes soon after Azure is back, however long it was away
 _LANDING = 60.0  # seconds in which a write that nobody waits for any more may still take effect
 _SEVERAL = 2  # lanes that could write now
 _GIVE_WAY = 0.02  # seconds until a write looks again whether the turn that it has left to another was taken
@@ -328,13 +328,15 @@ class Lanes:
         return None
 
     async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
-        """Whether what is wanted is so already. Refused when the name is somebody else's by now."""
+        """Whether what is wanted is so already. Refused when the name is somebody else's by now, or the slot is."""
         credential = entry.step.credential
         listed = await self._wiring.credentials.credentials(identity)
         held = next((each for each in listed if each.name.lower() == credential.name.lower()), None)
         entry.uncertain = False
         if held is not None and not held.agrees(credential):
             raise Refused(Reason.TUPLE_TAKEN, f"{credential.name} has another issuer, subject or audience by now")
+        if held is None and not entry.deletes and len(listed) >= CREDENTIALS_PER_IDENTITY:
+            raise Refused(Reason.IDENTITY_FULL, f"{identity.name} holds {len(listed)} credentials by now")
         return (held is None) is entry.deletes
 
     def _settle(self, identity: IdentityId, line: Line, entry: Entry, error: KeysteadError) -> None:
@@ -351,7 +353,8 @@ class Lanes:
             self._doubt(identity, entry, error.reason)
         told = error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED)
         if told:
-            self._wiring.board.failed(entry.step.unit, type(entry.step).__name__, error, self._clock.now())
+            step = type(entry.step).__name__
+            self._wiring.board.failed(entry.step.unit, step, error, self._clock.now(), longest=_LONGEST_HOLD)
         if entry.wanted:
             line.entries.insert(0, entry)
         if told or not entry.wanted:

@@ -8,7 +8,7 @@ import datetime
 from typing import NamedTuple
 
 from keystead.model.conditions import ConditionType, find
-from keystead.model.credentials import IdentityState
+from keystead.model.credentials import CREDENTIALS_PER_IDENTITY, IdentityState
 from keystead.model.ids import IdentityId
 from keystead.model.reasons import CATALOGUE, Reason
 from keystead.model.records import Claim, Federation, ServiceAccount, Store
@@ -162,6 +162,9 @@ class Granting:
                     "or audience. Delete it in Azure."
                 )
                 return Reason.TUPLE_TAKEN, text
+            case Holding.ABSENT if state.full or len(state.credentials) >= CREDENTIALS_PER_IDENTITY:
+                # It moves (plan.causes), but not before what is under way there has ended.
+                return Reason.IDENTITY_FULL, CATALOGUE[Reason.IDENTITY_FULL].tenant
             case _:
                 finding = self._adoptions.of(credential.subject, federation.identity)
                 if finding is None:
