@@ -429,3 +429,36 @@ async def test_what_nobody_foresaw_stops_its_own_claim_alone_and_is_tried_again(
         await world.until(lambda: world.claim("broken", "Federated")[1] == "InternalError")
         trap.part = ""
         await world.until(lambda: world.ready("broken"))
+
+
+class _Odd(Trap):
+    """Answers with an empty object when a ledger entry is made, as some proxy might."""
+
+    odd = False
+
+    async def __call__(self, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.odd or scope["method"] != "POST" or not scope["path"].endswith("/federations"):
+            await super().__call__(app, scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+
+@pytest.mark.virtual  # the cluster answers through the trap
+async def test_an_answer_of_the_cluster_that_nobody_foresaw_stops_its_own_claim_alone_and_no_revocation() -> None:
+    async with World(drift_interval=LONG) as world:
+        trap = _Odd()
+        world.grant("team", world.identity("one"))
+        for name in ("a", "b"):
+            world.namespace(name, labels={"team": "team"})
+        world.start(trap=trap)
+        await world.until(lambda: world.ready("a", "b"))
+
+        trap.odd = True
+        world.namespace("new", labels={"team": "team"})
+        await world.until(lambda: world.claim("new", "Federated")[1] == "InternalError")
+        world.delete("namespaces", "a")
+        await world.until(lambda: not world.trusted("a"), seconds=30)
+        trap.odd = False
+        await world.until(lambda: world.ready("new"))

@@ -18,7 +18,7 @@ from keystead.apply.lanes import Lanes
 from keystead.apply.ports import ClusterWriter
 from keystead.apply.verifier import Verifier
 from keystead.model.clock import Clock
-from keystead.model.errors import KeysteadError, Refused
+from keystead.model.errors import Bug, KeysteadError, Refused
 from keystead.model.reasons import Reason
 from keystead.plan.snapshot import Failure
 from keystead.plan.steps import (
@@ -93,15 +93,25 @@ class Executor:
         for step in steps:
             if isinstance(step, _WAITING):
                 return step
-            try:
-                await self._do(step)
-            except KeysteadError as error:
+            error = await self._attempt(step)
+            if error is not None:
                 failure = self._board.failed(step.unit, type(step).__name__, error, self._clock.now())
                 log.info("step failed", unit=step.unit, step=failure.step, reason=error.reason, error=str(error))
                 return failure
             failure_before = self._board.failures.get(step.unit)
             if failure_before is not None and failure_before.step == type(step).__name__:
                 self._board.succeeded(step.unit)
+        return None
+
+    async def _attempt(self, step: Step) -> KeysteadError | None:
+        """``None`` is success. What nobody foresaw stops one unit as well: the others' revocations do not wait for it."""
+        try:
+            await self._do(step)
+        except KeysteadError as error:
+            return error
+        except Exception as error:
+            log.exception("bug: a step failed unexpectedly", unit=step.unit, step=type(step).__name__)
+            return Bug(f"{type(error).__name__} in {type(step).__name__}")
         return None
 
     async def _nudge(self, step: NudgeStore) -> None:
