@@ -205,6 +205,18 @@ def test_rule_4_finalizers_are_not_waited_for_longer_than_the_limit() -> None:
     assert kinds(world.steps()) == ["BeginRevocation", "DeleteCredential", "ForgetFederation"]
 
 
+@pytest.mark.parametrize(("ahead", "waits"), [(20, True), (40, False), (3600, False)])
+def test_rule_4_an_api_server_whose_clock_is_ahead_of_ours_delays_no_revocation_by_as_much(
+    ahead: int, waits: bool
+) -> None:
+    world = served("cart")
+    world.terminate("cart")
+    world.finalizers["cart"] = 1
+    world.now -= ahead * SECOND
+
+    assert ("DeleteCredential" not in kinds(world.steps())) == waits
+
+
 def test_rule_4_a_terminating_namespace_without_finalizers_is_cleaned_at_once() -> None:
     world = served("cart")
     world.terminate("cart")

@@ -87,8 +87,10 @@ class Removals:
             if not namespace.terminating:
                 steps.extend(self._withdraw(federation, successors))
             elif snapshot.waiting_finalizers.get(namespace.name, 0) and namespace.terminating_since is not None:
-                until = namespace.terminating_since + snapshot.limits.finalizer_wait
-                if snapshot.now < until:
+                wait = snapshot.limits.finalizer_wait
+                until = namespace.terminating_since + wait
+                # The instant is the API server's: of one that is far from our own time nothing can be said.
+                if snapshot.now < until <= snapshot.now + 2 * wait:
                     return Removal(federation, cause, tuple(steps), Reason.AWAITING_FINALIZERS, until)
         steps.extend(self._clean(federation))
         return Removal(federation, cause, tuple(steps), Reason.REVOKING)
