@@ -304,6 +304,21 @@ def test_without_its_identity_read_an_annotation_is_withdrawn_if_nobody_else_wro
     assert len(world.steps(WithdrawAnnotation)) == (0 if manager else 1)
 
 
+@pytest.mark.parametrize("moving", [False, True], ids=["served there", "on the way to another"])
+def test_what_names_an_identity_that_is_gone_goes_with_the_last_entry_for_the_account(moving: bool) -> None:
+    """All in one plan: nobody would remember it afterwards."""
+    world = _served("a", identities=("one", "two"))
+    if moving:
+        world.edit(identities=(PoolMember(identity_id("two").text),))
+        world.do(world.steps(RecordFederation)[0])
+    _unread(world, "one", Reason.IDENTITY_NOT_FOUND)
+    world.grant = None
+    world.settle()
+
+    assert world.federations == {}
+    assert world.accounts["a", "keystead"].client_id is None
+
+
 def test_a_drain_into_a_full_pool_leaves_everything_working() -> None:
     world = _served("a", identities=("one", "two"))
     world.list_identity(identity_id("two"), *(foreign(f"ci-{number}", f"repo:{number}") for number in range(20)))

@@ -106,7 +106,7 @@ class Removals:
         # After a move to another identity the annotation names the new one, and is not this entry's to take.
         if client and account.client_id != client:
             return
-        if not client and (account.annotation_managers or self._is_succeeded(federation)):
+        if not client and (account.annotation_managers or self._may_be_anothers(federation, account.client_id)):
             return  # whose it is nobody knows before this identity was read
         failure = self._snapshot.failures.get(federation.name)
         failed = failure is not None and failure.step == WithdrawAnnotation.__name__
@@ -125,10 +125,18 @@ class Removals:
             for each in self._snapshot.federations
         )
 
-    def _is_succeeded(self, federation: Federation) -> bool:
-        """Another entry stands for the same account, wherever."""
-        entries = (*self._snapshot.federations, *self._snapshot.other_federations)
-        return any(each.credential.subject == federation.credential.subject and not each.deleting for each in entries)
+    def _may_be_anothers(self, federation: Federation, client: str) -> bool:
+        """Another entry stands for the same account, on an identity that has this client, or that was not read either."""
+        for each in (*self._snapshot.federations, *self._snapshot.other_federations):
+            same = each.credential.subject == federation.credential.subject and each.name != federation.name
+            if not same or each.deleting:
+                continue
+            state = self._snapshot.identities.get(each.identity)
+            if state is None or state.client_id == client:
+                return True
+            if not state.client_id and state.problem is not Reason.IDENTITY_NOT_FOUND:
+                return True
+        return False
 
     def _clean(self, federation: Federation) -> Iterator[Step]:
         forget = ForgetFederation(federation.name, federation.name, federation.uid)
