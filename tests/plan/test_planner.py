@@ -319,6 +319,17 @@ def test_what_names_an_identity_that_is_gone_goes_with_the_last_entry_for_the_ac
     assert world.accounts["a", "keystead"].client_id is None
 
 
+def test_what_names_an_identity_as_it_was_before_it_was_made_anew_goes_too() -> None:
+    world = _served("a")
+    state = world.list_identity(identity_id("one"))
+    world.identities[state.id] = replace(state, client_id="another-client", principal_id="another")
+    world.grant = None
+    world.settle()
+
+    assert world.federations == {}
+    assert world.accounts["a", "keystead"].client_id is None
+
+
 def test_a_drain_into_a_full_pool_leaves_everything_working() -> None:
     world = _served("a", identities=("one", "two"))
     world.list_identity(identity_id("two"), *(foreign(f"ci-{number}", f"repo:{number}") for number in range(20)))

@@ -103,11 +103,11 @@ class Removals:
             return
         state = self._snapshot.identities.get(federation.identity)
         client = state.client_id if state is not None else ""
-        # After a move to another identity the annotation names the new one, and is not this entry's to take.
-        if client and account.client_id != client:
+        # Another client is that of the identity to which the claim has moved, or that this one had before it was made
+        # anew; or this one was not read, and nobody knows.
+        known = bool(client) and account.client_id == client
+        if not known and (account.annotation_managers or self._may_be_anothers(federation, account.client_id)):
             return
-        if not client and (account.annotation_managers or self._may_be_anothers(federation, account.client_id)):
-            return  # whose it is nobody knows before this identity was read
         failure = self._snapshot.failures.get(federation.name)
         failed = failure is not None and failure.step == WithdrawAnnotation.__name__
         if failed and failure is not None and (failure.retry_at is None or failure.retry_at > self._snapshot.now):
