@@ -708,3 +708,68 @@ async def test_a_write_in_doubt_from_before_the_clock_was_set_back_is_revoked_al
         world.delete("vaultclaims", "mine", "shop")
 
         await world.until(lambda: world.objects("federations") == [], seconds=240)
+
+
+async def _annotated_unseen(world: World) -> Late:
+    """The operator has just annotated the account, and the accounts' watch is late about it."""
+    late = Late("/serviceaccounts")
+    world.grant("team", world.identity("one"))
+    world.namespace("shop", labels={"team": "team"})
+    world.start(trap=late)
+    await world.until(lambda: world.trusted("shop"))
+    await world.pass_time(5)  # the account is made, and seen
+    late.flows.clear()
+    await world.until(lambda: _annotations(world))
+    return late
+
+
+def _annotations(world: World) -> dict[str, str]:
+    account = world.object("serviceaccounts", "keystead", "shop") or {"metadata": {}}
+    found: dict[str, str] = account["metadata"].get("annotations") or {}
+    return found
+
+
+async def _take_annotation_away(world: World) -> None:
+    """As somebody may."""
+    api = world.api()
+    await ClusterWriter(api, LoopClock(EPOCH)).withdraw_annotation("shop", "keystead")
+    await api.close()
+
+
+@pytest.mark.virtual
+async def test_an_annotation_that_our_own_cache_does_not_show_yet_goes_before_the_credential() -> None:
+    """A revocation right after the write."""
+    async with World() as world:
+        await _annotated_unseen(world)
+        world.disown("serviceaccounts", "keystead", "shop")  # an account that outlives its claim
+
+        world.delete("vaultclaims", "team", "shop")
+        await world.until(lambda: world.entries("arm", "DELETE"))
+
+        assert not _annotations(world)
+        withdrawn = world.entries("kube", "PATCH", "/namespaces/shop/serviceaccounts/keystead")[-1]
+        assert withdrawn.seq < world.entries("arm", "DELETE")[0].seq
+
+
+@pytest.mark.virtual
+async def test_an_annotation_that_somebody_took_away_before_our_own_cache_showed_it_is_written_again() -> None:
+    """What we have written counts until it was seen once, and not for ever."""
+    async with World() as world:
+        late = await _annotated_unseen(world)
+        await _take_annotation_away(world)
+        late.flows.set()
+
+        await world.until(lambda: _annotations(world), seconds=5)
+
+
+@pytest.mark.virtual
+async def test_an_annotation_that_our_own_cache_has_not_shown_for_a_minute_is_written_again() -> None:
+    """It need not be the cache that is late: of two changes a new reading shows only the later one."""
+    async with World() as world:
+        await _annotated_unseen(world)
+        await _take_annotation_away(world)
+        await world.pass_time(61)
+        assert not _annotations(world)
+
+        world.namespace("shop", labels={"team": "team", "looked": "at"})
+        await world.until(lambda: _annotations(world), seconds=5)

@@ -28,6 +28,7 @@ class Memory:
     def look(self) -> None:
         now = self.stage.now
         for place in self.stage.places:
+            self._look_at_gone_grants(place)
             for grant in place.objects("vaultgrants"):
                 key = (place.number, grant["metadata"]["name"])
                 if not grant["spec"].get("observeOnly"):
@@ -45,6 +46,17 @@ class Memory:
                     self._allowed[key] = now
                 if forbidden or drains(place, entry):
                     self._unwanted[key] = now
+
+    def _look_at_gone_grants(self, place: Place) -> None:
+        """A grant that is gone observes nothing, and retains only what it said while it stood: its trust goes.
+
+        Made again under its name it may say otherwise, and nobody knows before it has seen that.
+        """
+        standing = {grant["metadata"]["name"] for grant in place.objects("vaultgrants")}
+        for name in {entry["spec"]["grantName"] for entry in place.objects("federations")} - standing:
+            self._touched[place.number, name] = self.stage.now
+            if name not in place.retained:
+                self._revoked[place.number, name] = self.stage.now
 
     def may_write(self, place: Place, entry: Object) -> bool:
         """Whether the operator may take the entry's credential for an allowed one still, although it is none any more."""

@@ -1,7 +1,9 @@
 """Each rule of the watchman notices its break, and says what broke; the same without the break leaves it silent."""
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,32 @@ def test_what_an_operator_cannot_know_yet_excuses_a_delete(seconds: float, blind
         await scene.settle(3.0)
         scene.happens("make_claim", "shop", grant="g0", name="g0")
         await scene.settle(seconds)
+        await scene.rogue.erase(scene.identity(), name)
+        assert len(scene.watchman.breaks) == told, scene.watchman.breaks
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1.0, 0), (20.0, 1)])
+@pytest.mark.parametrize("says", [{"observeOnly": True}, {"revocation": "Retain"}], ids=["observes", "retained"])
+def test_what_a_grant_says_that_is_made_again_under_its_name_is_not_known_at_once(
+    says: dict[str, Any], seconds: float, told: int
+) -> None:
+    """Between the two nothing of it stood, and its trust had to go."""
+
+    async def play() -> None:
+        scene = Scene()
+        await scene.settle()
+        await scene.rogue.lead()
+        name = await scene.rogue.serve()
+        if "observeOnly" in says:
+            scene.happens("write_grant", "g0", **says)
+            await scene.settle(20.0)
+        scene.happens("delete_grant", "g0")
+        await scene.settle(20.0)
+        scene.happens("write_grant", "g0", **says)
+        scene.happens("delete_claim", "shop", name="g0")
+        await asyncio.sleep(seconds)
         await scene.rogue.erase(scene.identity(), name)
         assert len(scene.watchman.breaks) == told, scene.watchman.breaks
 

@@ -3,13 +3,14 @@
 - Failures, by unit: why a step could not be carried out, and when it may be tried again.
 - Exchanges, by Federation: the newest result of a verification, before status shows it.
 - Federations just recorded: our own caches may not show them yet, and a claim must not be placed twice.
+- Accounts just annotated, by namespace and name: for the same reason, since what is revoked at once is withdrawn first.
 """
 
 import datetime
 
 from keystead.model.errors import KeysteadError, Retryable, Uncertain
 from keystead.model.reasons import Reason
-from keystead.model.records import Exchange, Federation
+from keystead.model.records import Annotation, Exchange, Federation
 from keystead.plan.snapshot import Failure
 
 _FIRST_RETRY, _LONGEST_RETRY = 2.0, 300.0  # seconds, of what may pass by itself
@@ -24,6 +25,7 @@ class Board:
         self.failures: dict[str, Failure] = {}
         self.exchanges: dict[str, Exchange] = {}
         self.recorded: dict[str, Federation] = {}
+        self.annotated: dict[tuple[str, str], Annotation] = {}
         self._attempts: dict[str, int] = {}
 
     def succeeded(self, unit: str) -> None:

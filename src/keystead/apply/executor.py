@@ -20,6 +20,7 @@ from keystead.apply.verifier import Verifier
 from keystead.model.clock import Clock
 from keystead.model.errors import Bug, KeysteadError, Refused
 from keystead.model.reasons import Reason
+from keystead.model.records import Annotation
 from keystead.plan.snapshot import Failure
 from keystead.plan.steps import (
     AnnotateServiceAccount,
@@ -136,6 +137,8 @@ class Executor:
                 await cluster.ensure_service_account(step)
             case AnnotateServiceAccount():
                 await cluster.annotate_service_account(step)
+                written = Annotation(step.account_uid, step.client_id, step.tenant_id, self._clock.now())
+                self._board.annotated[step.namespace, step.name] = written
             case ApplyStore():
                 await cluster.apply_store(step)
             case NudgeStore():
@@ -147,6 +150,7 @@ class Executor:
                 audit.revoked(step)
             case WithdrawAnnotation():
                 await cluster.withdraw_annotation(step.namespace, step.name)
+                self._board.annotated.pop((step.namespace, step.name), None)
             case ForgetFederation():
                 await cluster.forget_federation(step.federation_name, step.federation_uid)
                 self._board.forgotten(step.federation_name, step.federation_uid)

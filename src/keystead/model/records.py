@@ -268,6 +268,20 @@ class ServiceAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """What we have just written onto a ServiceAccount."""
+
+    account_uid: str
+    client_id: str
+    tenant_id: str
+    at: datetime.datetime
+
+    def shows_on(self, account: ServiceAccount) -> bool:
+        """Whether the account, seen so, carries what was written."""
+        return (account.client_id, account.tenant_id) == (self.client_id, self.tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """A SecretStore of ESO, as far as we judge it."""
 

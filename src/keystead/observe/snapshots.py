@@ -1,5 +1,6 @@
 """Builds the snapshot of one grant: caches, inventory, lanes and board, joined at one ``now``."""
 
+import dataclasses
 import datetime
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from keystead.model.clock import Clock
 from keystead.model.growth import FoundIdentity, Look, RoleHolders
 from keystead.model.ids import IdentityId, NamespaceUid
 from keystead.model.records import (
+    Annotation,
     Claim,
     Cluster,
     Exchange,
@@ -29,6 +31,8 @@ from keystead.plan.sweep import sweep_unit
 
 FORGOTTEN = datetime.timedelta(hours=3)
 """A claim that nobody has deleted for so long comes back as soon as one that never was."""
+_LATE = datetime.timedelta(seconds=60)
+"""A cache that shows something else for so long need not be late: somebody may have changed what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Memory:
     failures: Mapping[str, Failure]
     exchanges: Mapping[str, Exchange]
     recorded: dict[str, Federation]
+    annotated: dict[tuple[str, str], Annotation]
     lanes: Callable[[], Mapping[IdentityId, Lane]]
     in_flight: Callable[[], frozenset[tuple[IdentityId, str]]]
 
@@ -85,6 +90,13 @@ class Observer:
         if self._clock.now() - last > FORGOTTEN:
             count = 0
         self._deletions[key] = (count + 1, self._clock.now())
+
+    def account_changed(self, old: ServiceAccount | None, new: ServiceAccount | None) -> None:
+        """Once the cache has shown what we wrote onto an account, what it shows later counts again."""
+        if new is not None:
+            self._as_annotated(new)
+        elif old is not None:
+            self._memory.annotated.pop((old.namespace, old.name), None)
 
     def snapshot(self, name: str) -> Snapshot | None:
         """``None`` when there is no such grant, and nothing that it left behind."""
@@ -202,7 +214,19 @@ class Observer:
         places = {(each.namespace, each.service_account_name or default) for each in claims}
         places |= {(each.namespace, each.service_account_name) for each in federations}
         found = {place: self._caches.service_account(*place) for place in places}
-        return {place: account for place, account in found.items() if account is not None}
+        return {place: self._as_annotated(account) for place, account in found.items() if account is not None}
+
+    def _as_annotated(self, account: ServiceAccount) -> ServiceAccount:
+        """With what we have just written onto this very account, and the cache does not show yet."""
+        place = account.namespace, account.name
+        written = self._memory.annotated.get(place)
+        if written is None:
+            return account
+        late = abs(self._clock.now() - written.at) < _LATE  # the clock may have been set back
+        if not late or written.account_uid != account.uid or written.shows_on(account):
+            del self._memory.annotated[place]
+            return account
+        return dataclasses.replace(account, client_id=written.client_id, tenant_id=written.tenant_id)
 
     def _stores(self, claims: Iterable[Claim], grant: Grant | None) -> dict[tuple[str, str], Store]:
         default = grant.template.secret_store_name if grant is not None else ""

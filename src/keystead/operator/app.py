@@ -35,7 +35,7 @@ from keystead.kube.status import StatusWriter
 from keystead.kube.writer import ClusterWriter
 from keystead.model.clock import Clock
 from keystead.model.errors import KeysteadError
-from keystead.model.records import Claim, Cluster, Federation
+from keystead.model.records import Claim, Cluster, Federation, ServiceAccount
 from keystead.observe.inventory import Inventory, ListPaces
 from keystead.observe.keys import watcher
 from keystead.observe.snapshots import Azure, Memory, Observer
@@ -151,6 +151,8 @@ class Operator:
             return  # nobody works yet: whoever begins to looks at every grant
         if isinstance(old, Claim) and new is None:
             observer.claim_deleted(old)
+        if isinstance(old or new, ServiceAccount):
+            observer.account_changed(old, new)
         if isinstance(old, Claim | Federation) and new is None:
             self._forget(old, caches)
         requeue: Callable[[str], None] = lambda name: queue.add_after(name, COALESCE)  # noqa: E731 - a binding
@@ -247,7 +249,9 @@ class Operator:
             writer, self._exchanger, clock, board, requeue, Quorum(settings.quorum, settings.quorum_interval)
         )
         growing = self._growing = grow(self._pools, clock, board, self.lease.may_write, requeue, settings, self.metrics)
-        memory = Memory(board.failures, board.exchanges, board.recorded, self.lanes.view, self.lanes.in_flight)
+        memory = Memory(
+            board.failures, board.exchanges, board.recorded, board.annotated, self.lanes.view, self.lanes.in_flight
+        )
         azure = Azure(self.inventory, growing.looks)
         self._observer = Observer(caches, azure, memory, clock, cluster, limits_of(settings))
         publisher = Publisher(self._status)

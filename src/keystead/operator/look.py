@@ -156,7 +156,7 @@ class Look:
             await self._caches.read()
         except Refused as error:
             raise _explained(error) from error
-        memory = Memory({}, {}, {}, dict, frozenset)
+        memory = Memory({}, {}, {}, {}, dict, frozenset)
         azure = Azure(self._inventory, self._looks)
         self._observer = Observer(self._caches, azure, memory, self._clock, self.cluster, limits_of(settings))
 
