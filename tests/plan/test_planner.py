@@ -210,6 +210,50 @@ def test_a_passing_trouble_of_the_list_does_not_stop_placement() -> None:
     assert _places(world) == ["id-one"]
 
 
+def _refused() -> World:
+    """The ledger has an entry for *a*, and its write was refused by a lock; *b* has no place yet."""
+    world = _claimed("a", "b")
+    world.do(world.steps(RecordFederation)[0])
+    world.fail("a/mine", WriteCredential, Reason.AZURE_LOCKED)
+    return world
+
+
+def test_an_identity_that_refused_a_write_takes_nothing_new_while_that_is_tried_again() -> None:
+    world = _refused()
+
+    for _ in range(2):
+        assert _places(world) == []
+        assert world.ready("b/mine").reason is Reason.AZURE_LOCKED
+        world.now += 30 * SECOND  # its time has come, and it is being tried
+
+
+@pytest.mark.parametrize("name", ["ours", "by-hand"])
+def test_a_refusal_of_what_is_not_to_be_written_any_more_shuts_its_identity_to_nobody(name: str) -> None:
+    """Others have written under its name, or its trust under a name of theirs: nobody would ever try it again."""
+    world = _refused()
+    given = world.federation("a").credential
+    theirs = foreign(given.name, "by-hand") if name == "ours" else foreign("by-hand", given.subject, given.issuer)
+    world.list_identity(identity_id("one"), theirs)
+
+    assert _places(world) == ["id-one"]
+
+
+def test_a_refusal_that_a_brake_keeps_from_being_tried_again_shuts_its_identity_to_nobody() -> None:
+    world = _served(*(f"team-{number}" for number in range(6)))
+    world.namespace("a", "b")
+    world.claim("a")
+    world.do(world.steps(RecordFederation)[0])
+    world.fail("a/mine", WriteCredential, Reason.AZURE_LOCKED)
+    world.edit(namespaces=NamespaceRule(names=("b",)))
+    world.claim("b")
+    assert world.plan().held
+    assert (_places(world), world.steps(WriteCredential)) == ([], [])
+
+    world.now += 2 * MINUTE
+
+    assert _places(world) == ["id-one"]
+
+
 def test_identities_of_two_tenants_grant_nothing_new() -> None:
     world = _claimed("a", identities=("one", "two"))
     world.list_identity(identity_id("two"), tenant="tenant-2")

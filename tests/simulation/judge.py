@@ -222,9 +222,8 @@ class Judge:
         }
         for identity in pool:
             if identity is not None:
-                held = identity.credentials.values()
-                ours = sum(1 for each in held if oracle.kept(place, identity, each))
-                foreign = max(len(held) - ours, reserved.get(identity.resource_id.lower(), 0))
+                ours, standing = _promised(place, identity)
+                foreign = max(len(identity.credentials) - standing, reserved.get(identity.resource_id.lower(), 0))
                 free += max(0, _LIMIT - ours - foreign)
         return free
 
@@ -260,6 +259,20 @@ class Judge:
             if not any(each.subject == subject and each.issuer == place.issuer for each in held):
                 found.append(f"annotation: {metadata['namespace']}/{metadata['name']} names what does not trust it")
         return found
+
+
+def _promised(place: Place, identity: Identity) -> tuple[int, int]:
+    """Slots of an identity that are this cluster's, and how many of them something stands in.
+
+    What the ledger promises takes none of the slots that are kept for others, whatever stands there by now: where
+    somebody has made the credential say something else, or deleted it, it is written again as soon as it can be.
+    """
+    spec = [each["spec"] for each in place.objects("federations")]
+    given = [each["credential"] for each in spec if each["identityResourceId"].lower() == identity.resource_id.lower()]
+    names, held = {each["name"].lower() for each in given}, identity.credentials.values()
+    standing = sum(1 for each in held if oracle.kept(place, identity, each) or each.name.lower() in names)
+    missing = {(each["issuer"], each["subject"]) for each in given if each["name"].lower() not in identity.credentials}
+    return standing + len(missing - {(each.issuer, each.subject) for each in held}), standing
 
 
 def _managed(item: Object) -> bool:

@@ -236,6 +236,28 @@ def test_a_pool_is_exhausted_only_where_no_slot_is_free_whoever_else_has_some() 
     on_stage(play)
 
 
+def test_what_somebody_made_of_a_credential_of_ours_takes_no_slot_that_is_kept_for_others() -> None:
+    """The ledger promises it still, and once theirs is gone it is written again: it has the only slot that is left."""
+
+    async def play() -> None:
+        scene = Scene()
+        scene.happens("write_grant", "g0", identities=["identity-1/19"])
+        scene.happens("delete_claim", "till", name="g0")
+        await scene.serve()
+        ((name, held),) = scene.identity(1).credentials.items()
+        scene.identity(1).credentials[name] = replace(held, issuer="https://changed", subject="by-hand")
+        scene.happens("make_claim", "till", grant="g0", name="g0")
+        await scene.serve(180.0)
+        assert scene.judge.complaints() == []
+
+        del scene.identity(1).credentials[name]
+        assert all("PoolExhausted, should be Ready" not in each for each in _told(scene))
+        scene.happens("write_grant", "g0", identities=["identity-1/18"])
+        assert "claim till/g0: Ready is False PoolExhausted, should be Ready" in _told(scene)
+
+    on_stage(play)
+
+
 def _of_shop(scene: Scene) -> list[str]:
     return [each for each in scene.judge.complaints() if each.startswith("cluster a: claim shop/")]
 

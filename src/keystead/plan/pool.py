@@ -6,11 +6,12 @@
 - A slot counts as taken until Azure has confirmed that it is free: entries being revoked hold theirs.
 - Nothing is placed where something else goes by the name that ours would have, while there is another place.
 - Nothing is placed on an identity that was never listed, that Azure called full, or that needs a change by somebody:
-  one whose list says so, and one where a write of ours was refused and has not succeeded since.
+  one whose list says so, and one where a write of ours was refused that is still to come.
 - Nothing is placed on an identity of our making before it is proven; what it will offer then is known all the same.
 """
 
 import dataclasses
+import datetime
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -38,6 +39,8 @@ _OF_THE_IDENTITY = frozenset(
         Reason.IDENTITY_NOT_FOUND,
     }
 )
+_OVERDUE = datetime.timedelta(minutes=1)
+"""A step whose time came this long ago is not being tried: something else holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def survey(
     ledger: dict[IdentityId, list[Federation]] = defaultdict(list)
     for federation in (*snapshot.federations, *snapshot.other_federations):
         ledger[federation.identity].append(federation)
-    refusing = _refusing(snapshot)
+    refusing = _refusing(snapshot, holdings)
     states = {
         each.identity: _with(
             snapshot.identities.get(each.identity) or IdentityState(each.identity), refusing.get(each.identity)
@@ -208,13 +211,20 @@ def _turns(
     return turns
 
 
-def _refusing(snapshot: Snapshot) -> dict[IdentityId, Failure]:
-    """Identities that refuse writes for reasons of their own, whoever asks."""
+def _refusing(snapshot: Snapshot, holdings: Holdings) -> dict[IdentityId, Failure]:
+    """Identities that refuse writes for reasons of their own, whoever asks.
+
+    Only a step that is tried again can tell that they do no more. What became needless, or is held by something else,
+    would shut its identity to everybody for good.
+    """
     found: dict[IdentityId, Failure] = {}
     for federation in snapshot.federations if snapshot.failures else ():
         for unit, step in ((federation.unit, WriteCredential), (federation.name, DeleteCredential)):
             failure = snapshot.failures.get(unit)
-            if failure is not None and failure.step == step.__name__ and failure.reason in _OF_THE_IDENTITY:
+            if failure is None or failure.step != step.__name__ or failure.reason not in _OF_THE_IDENTITY:
+                continue
+            overdue = failure.retry_at is not None and failure.retry_at + _OVERDUE < snapshot.now
+            if not overdue and _owes(federation, holdings):
                 found.setdefault(federation.identity, failure)
     return found
 
