@@ -258,6 +258,9 @@ _PASSING = pytest.mark.parametrize(
 )
 
 
+_PUT_OFF = pytest.mark.parametrize(("status", "code"), [(409, CONCURRENT), (429, "TooManyRequests")])
+
+
 @_PASSING
 async def test_a_write_that_nobody_wants_any_more_is_not_tried_again(status: int, code: str) -> None:
     async with _scene() as scene:
@@ -285,6 +288,96 @@ async def test_stopping_ends_whatever_becomes_of_the_write_that_is_under_way(
         await asyncio.wait_for(scene.lanes.stop(), 10)
 
         assert len(scene.writes()) == 1
+
+
+@_PUT_OFF
+@pytest.mark.parametrize("wait", [0.5, 2.0], ids=["during the write", "before it is tried again"])
+async def test_a_write_that_was_put_off_and_is_left_is_in_flight_until_a_list_has_told(
+    status: int, code: str, wait: float
+) -> None:
+    """Whoever answered it may have been wrong: the ledger must not forget on a list from before."""
+    async with _scene() as scene:
+        half = Fault(service="arm", method="PUT", effect=Effect.HALF_WRITE, status=status, code=code, delay=1.0)
+        scene.world.azure.faults.add(half)
+        _submit(scene, _write(scene, "a"))
+        await scene.world.pass_time(wait)
+        assert scene.lanes.in_flight() == {(scene.id, "ks-a")}
+        _submit(scene)
+        await scene.ended()
+
+        assert len(scene.writes()) == 1
+        assert scene.lanes.in_flight() == {(scene.id, "ks-a")}
+        assert scene.asked[-1] == "team"
+        scene.inventory.states([scene.id], "team")  # as whoever was asked does
+        await scene.world.until(lambda: scene.lanes.in_flight() == set(), seconds=10)
+        assert _names(scene.inventory.known(scene.id)) == ["ks-a"]
+
+
+async def test_a_write_that_was_put_off_is_in_flight_no_more_when_it_is_confirmed() -> None:
+    async with _scene() as scene:
+        fault = Fault(service="arm", method="PUT", status=409, code=CONCURRENT, times=1)
+        scene.world.azure.faults.add(fault)
+        _submit(scene, _write(scene, "a"))
+        await scene.ended()
+
+        assert len(scene.writes()) == 2
+        assert scene.lanes.in_flight() == set()
+        assert len(scene.world.entries("arm", "GET", "/federatedIdentityCredentials")) == 1  # no look was needed
+
+
+async def _two(scene: Scene, *, look: float) -> tuple[DeleteCredential, DeleteCredential]:
+    """An adopted credential to delete, with a look that takes so many seconds, and another on an identity beside it."""
+    two = scene.world.identity("two")
+    _azure_holds(scene, "a")
+    await scene.listed()
+    beside = _credential("b")
+    scene.world.azure.add_credential(two, beside.name, beside.issuer, beside.subject)
+    scene.world.azure.faults.add(Fault(service="arm", method="GET", effect=Effect.DELAY, delay=look))
+    place = IdentityId.parse(two.resource_id)
+    return replace(_delete(scene, "a"), adopted=True), DeleteCredential("ks-b", "ks-b", place, beside)
+
+
+async def _begun(scene: Scene, step: LaneStep) -> None:
+    """The look before this step is under way."""
+    _submit(scene, step)
+    await scene.world.pass_time(0.1)
+    assert scene.lanes.in_flight() == {(step.identity, step.credential.name)}
+
+
+@pytest.mark.parametrize("look", [0.4, 0.8, 3.2])
+async def test_a_write_after_a_look_waits_for_the_turn_that_others_took_meanwhile(look: float) -> None:
+    async with _scene() as scene:
+        adopted, other = await _two(scene, look=look)
+        await _begun(scene, adopted)
+        _submit(scene, adopted, other)
+        await scene.ended()
+
+        first, second = (each.at for each in scene.world.azure_writes())
+        assert second - first >= 0.49
+        assert {name for _, name in scene.writes()} == {"ks-a", "ks-b"}
+
+
+async def test_what_azure_asks_of_all_lanes_during_a_look_holds_the_write_after_it() -> None:
+    async with _scene() as scene:
+        adopted, other = await _two(scene, look=3.0)
+        throttled = Fault(
+            service="arm",
+            method="DELETE",
+            status=429,
+            code="SubscriptionRequestsThrottled",
+            retry_after=30.0,
+            times=1,
+        )
+        scene.world.azure.faults.add(throttled)
+        await _begun(scene, adopted)
+        _submit(scene, adopted, other)
+        await scene.world.pass_time(15)
+        assert scene.board.failures == {}  # nobody is told that Azure does not answer
+        await scene.ended()
+
+        refused, *later = scene.world.azure_writes()
+        assert all(each.at - refused.at >= 29.9 for each in later)
+        assert {each.path.rpartition("/")[2] for each in later} == {"ks-a", "ks-b"}
 
 
 async def test_stopping_waits_for_the_write_that_is_under_way_and_begins_no_other() -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 import acting
+from keystead.azure.errors import CONCURRENT
 from keystead.kube.rbac import manifests
 from keystead.kube.writer import ClusterWriter
 from keystead.model.errors import Retryable
@@ -265,6 +266,23 @@ async def test_a_write_that_lands_after_it_was_given_up_and_its_claim_was_delete
         identity = next(iter(world.azure.identities.values()))
         world.azure.add_credential(identity, given["name"], given["issuer"], given["subject"])
         await world.until(lambda: world.objects("federations") == [], seconds=240)
+
+        assert not world.trusted("shop")
+
+
+async def test_a_write_that_took_effect_behind_a_409_is_revoked_and_not_forgotten() -> None:
+    async with World(drift_interval=3600.0) as world:
+        world.grant("team", world.identity("one"), claims="OnRequest")
+        world.namespace("shop", labels={"team": "team"})
+        world.put(_claim("shop", "team"))
+        half = Fault(service="arm", method="PUT", effect=Effect.HALF_WRITE, status=409, code=CONCURRENT)
+        world.azure.faults.add(half)
+        world.start()
+        await world.until(lambda: world.trusted("shop"))
+        await world.pass_time(1)
+
+        world.delete("vaultclaims", "mine", "shop")
+        await world.until(lambda: world.objects("federations") == [], seconds=60)
 
         assert not world.trusted("shop")
 

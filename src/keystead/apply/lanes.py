@@ -5,14 +5,14 @@ Rules:
   and is not tried again where nobody wants it any more.
 - Deletes overtake writes, on their own lane and for the next turn of their subscription; among writes the lane goes
   first that has most slots to fill. A step whose time has not come blocks nobody.
-- An adopted credential is looked at just before it is deleted: its maker may have changed it since the last list.
+- An adopted credential is looked at just before it is deleted, as its maker may have changed it; both take a turn.
 - What is so already is not written again: plans are made while writes are under way. What goes by the name and says
   otherwise is somebody else's by now, and neither written over nor deleted.
 - Just before a write the namespace's UID is read live, and the lease must outlast the write's deadline.
 - 409 of overlapping writes holds this lane for a jittered moment, Retry-After for exactly that long; where Azure speaks
   of the subscription or the tenant, or the sign-in fails, all lanes there wait. When the answer to
-  a write never came, the identity is listed before anything is tried again; the name counts as in flight until a list
-  that began when the write could not land any more, whatever becomes of its step.
+  a write never came, the identity is listed before anything is tried again. The name of a write that was not confirmed
+  counts as in flight until a list has told (:mod:`keystead.apply.doubts`), whatever becomes of its step.
 - A lane that has nothing to do ends; whoever submits starts it again.
 """
 
@@ -25,6 +25,7 @@ import structlog
 
 from keystead.apply import audit
 from keystead.apply.board import Board
+from keystead.apply.doubts import LANDING, Doubts
 from keystead.apply.lines import Entry, Line, first_served
 from keystead.apply.pacing import Pacer, Paces, back_off
 from keystead.apply.ports import Credentials, LiveUid, Requeue, WriteGate
@@ -42,11 +43,10 @@ WRITE_DEADLINE = 8.0  # seconds; the lease must outlast it, and Azure answers in
 _LEAD = 1.0  # seconds before the slot in which the namespace is looked at
 _GATE_WAIT = 1.0  # seconds until the lease is asked again
 _LONGEST_HOLD = 30.0  # trust goes soon after Azure is back, however long it was away
-_LANDING = 60.0  # seconds in which a write that nobody waits for any more may still take effect
+_LOOK_AGE = 2.0  # seconds that what was just looked at may wait for the write's turn
 _SEVERAL = 2  # lanes that could write now
 _GIVE_WAY = 0.02  # seconds until a write looks again whether the turn that it has left to another was taken
 _GRAIN = 1e-5  # seconds: a wait below the clock's own grain need not move it
-_NOW = datetime.timedelta(0)
 
 Corrected = Callable[[IdentityId, Credential, bool], None]
 """Azure has confirmed that the identity holds the credential (True) or does not (False)."""
@@ -82,8 +82,7 @@ class Lanes:
         self._clock = wiring.clock
         self._pacer = Pacer(paces)
         self._lines: dict[IdentityId, Line] = {}
-        self._doubts: dict[tuple[IdentityId, str], datetime.datetime] = {}
-        """By identity and name: when a write whose answer never came was given up."""
+        self._doubts = Doubts()
         self._looking: set[asyncio.Task[None]] = set()
 
     def withdraw(self, grant: str, planned: Iterable[LaneStep]) -> None:
@@ -91,11 +90,14 @@ class Lanes:
 
         A plan goes by what was under way when it was made; a write that started later would outlive its ledger entry.
         """
-        keys = {(step.identity, type(step).__name__, step.credential.name) for step in planned}
+        keys: dict[IdentityId, set[tuple[str, str]]] = {}
+        for step in planned:
+            keys.setdefault(step.identity, set()).add((type(step).__name__, step.credential.name))
         for identity, line in self._lines.items():
-            line.entries = [each for each in line.entries if each.grant != grant or (identity, *each.key) in keys]
-            if line.busy is not None and line.busy.grant == grant:
-                line.busy.wanted = (identity, *line.busy.key) in keys
+            left = line.withdraw(grant, keys.get(identity, set()))
+            if any((identity, each.step.credential.name) in self._doubts for each in left):
+                self._wiring.doubted(identity, Reason.AZURE_UNAVAILABLE)  # no answer to another try will tell
+                self._wiring.requeue(grant)
 
     def submit(self, grant: str, steps: Sequence[LaneStep]) -> None:
         """Make *steps* all that this grant has in line; returns at once."""
@@ -138,21 +140,8 @@ class Lanes:
 
     def in_flight(self) -> frozenset[tuple[IdentityId, str]]:
         """Identity and name of credentials that are being written or deleted now, or may be without our knowing."""
-        busy = {
-            (identity, line.busy.step.credential.name)
-            for identity, line in self._lines.items()
-            if line.busy is not None
-        }
-        now = self._clock.now()
-        for (identity, name), doubted in list(self._doubts.items()):
-            since = self._doubts[identity, name] = min(doubted, now)  # the clock may have been set back
-            state = self._wiring.known(identity)
-            listed = state.listed_at if state is not None else None
-            seen = state is not None and state.named(name) is not None
-            # A list from before the write may have landed says nothing about it, but one that shows it does.
-            if listed is not None and listed > since + (_NOW if seen else datetime.timedelta(seconds=_LANDING)):
-                del self._doubts[identity, name]
-        return frozenset(busy | self._doubts.keys())
+        busy = {(identity, line.busy.step.credential.name) for identity, line in self._lines.items() if line.busy}
+        return frozenset(busy | self._doubts.remaining(self._clock.now(), self._wiring.known))
 
     @property
     def idle(self) -> bool:
@@ -296,6 +285,7 @@ class Lanes:
             self._wiring.board.succeeded(entry.step.unit)
             if not isinstance(entry.step, SweepCredential):
                 self._wiring.board.unproven(entry.step.federation_name)
+            self._doubts.confirmed((identity, entry.step.credential.name))
             self._wiring.corrected(identity, entry.step.credential, not entry.deletes)
             self._wiring.requeue(entry.grant)
         else:
@@ -309,7 +299,7 @@ class Lanes:
                 if entry.looks:
                     if await self._took_effect(identity, entry):
                         return None
-                    self._pacer.started(identity, self._clock.monotonic())  # the look took time; the write starts now
+                    await self._turn_after_look(identity)
                 if entry.deletes:
                     await credentials.delete(identity, step.credential.name)
                 else:
@@ -326,6 +316,15 @@ class Lanes:
             log.exception("bug: a write failed unexpectedly", identity=str(identity), credential=step.credential.name)
             return Bug(f"{type(error).__name__} while writing {step.credential.name}")
         return None
+
+    async def _turn_after_look(self, identity: IdentityId) -> None:
+        """The look took time, in which the turn that it began with went to others: the next is taken, and waited for."""
+        now = self._clock.monotonic()
+        wait = self._pacer.shared_wait(identity, now)
+        if wait > _LOOK_AGE:
+            raise Retryable(Reason.AZURE_THROTTLED, "Azure has asked all lanes to wait since the look", after=wait)
+        self._pacer.started(identity, now + wait)
+        await self._clock.sleep(wait)
 
     async def _took_effect(self, identity: IdentityId, entry: Entry) -> bool:
         """Whether what is wanted is so already. Refused when the name is somebody else's by now, or the slot is."""
@@ -349,8 +348,8 @@ class Lanes:
         now = self._clock.monotonic()
         hold = self._hold_seconds(identity, entry, error)
         self._pacer.hold(identity, now + hold, error.waits if isinstance(error, Retryable) else Waits.IDENTITY)
-        if isinstance(error, Uncertain) and not entry.deletes:
-            self._doubt(identity, entry, error.reason)
+        if not entry.deletes:
+            self._doubt(identity, entry, error)
         told = error.reason not in (Reason.CONCURRENT_WRITE, Reason.AZURE_THROTTLED)
         if told:
             step = type(entry.step).__name__
@@ -360,14 +359,20 @@ class Lanes:
         if told or not entry.wanted:
             self._wiring.requeue(entry.grant)
 
-    def _doubt(self, identity: IdentityId, entry: Entry, reason: Reason) -> None:
-        """The write may be seen now, or only when it can land no more."""
-        self._doubts[identity, entry.step.credential.name] = self._clock.now()
-        self._wiring.doubted(identity, reason)
+    def _doubt(self, identity: IdentityId, entry: Entry, error: KeysteadError) -> None:
+        """The write may be seen now, or only when it can land no more; one that is tried again tells by itself."""
+        place, now = (identity, entry.step.credential.name), self._clock.now()
+        if not isinstance(error, Uncertain):
+            self._doubts.put_off(place, now)
+            if not entry.wanted:
+                self._wiring.doubted(identity, error.reason)
+            return
+        self._doubts.unanswered(place, now)
+        self._wiring.doubted(identity, error.reason)
 
         async def look_again() -> None:
-            await self._clock.sleep(_LANDING)
-            self._wiring.doubted(identity, reason)
+            await self._clock.sleep(LANDING.total_seconds())
+            self._wiring.doubted(identity, error.reason)
             self._wiring.requeue(entry.grant)
 
         task = asyncio.create_task(look_again(), name=f"doubt:{entry.step.credential.name}")

@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from keystead.model.ids import IdentityId
@@ -52,6 +52,15 @@ class Line:
     busy: Entry | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
+
+    def withdraw(self, grant: str, keys: Collection[tuple[str, str]]) -> list[Entry]:
+        """Take out, and return, what *grant* has here under none of these keys; what is under way learns that it is left."""
+        left = [each for each in self.entries if each.grant == grant and each.key not in keys]
+        if left:
+            self.entries = [each for each in self.entries if each.grant != grant or each.key in keys]
+        if self.busy is not None and self.busy.grant == grant:
+            self.busy.wanted = self.busy.key in keys
+        return left
 
 
 def first_served(rivals: Mapping[IdentityId, Line], free: Callable[[IdentityId], int]) -> IdentityId:

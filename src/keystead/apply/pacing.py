@@ -43,8 +43,12 @@ class Pacer:
         """Seconds until the identity itself allows a write, whatever the others do."""
         return max(0.0, self._identities[identity.key] - now)
 
+    def shared_wait(self, identity: IdentityId, now: float) -> float:
+        """Seconds until subscription and tenant allow a write, whatever the identity itself does."""
+        return max(0.0, self._subscriptions[identity.subscription] - now, self._tenant - now)
+
     def started(self, identity: IdentityId, now: float) -> None:
-        """A write started now."""
+        """A write starts at *now*, which may be to come: others wait for it all the same."""
         self._identities[identity.key] = now + self.paces.identity
         place = identity.subscription
         # What Azure asked of all of them lasts, whatever started meanwhile.

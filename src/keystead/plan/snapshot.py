@@ -105,7 +105,7 @@ class Snapshot:
     identities: Mapping[IdentityId, IdentityState] = field(default_factory=dict)
     lanes: Mapping[IdentityId, Lane] = field(default_factory=dict)
     in_flight: frozenset[tuple[IdentityId, str]] = frozenset()
-    """Identity and name of credentials that a lane is writing or deleting at this moment."""
+    """Identity and name of credentials that a lane is writing or deleting at this moment, or may have written."""
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
     """By Federation: the newest result of a verification, also before status shows it."""
     failures: Mapping[str, Failure] = field(default_factory=dict)
