@@ -485,8 +485,9 @@ def test_where_others_filled_the_slot_a_deleted_credential_is_followed_elsewhere
 def test_a_deleted_credential_is_followed_where_azure_called_the_identity_full_once_that_was_read_again(
     full: bool,
 ) -> None:
-    """Another credential of ours is about to go, so the entry keeps its place."""
-    world = adopted(identities=a_grant().identities)
+    """Another credential of ours is about to go, so the entry keeps its place; until the list is read, another identity serves."""
+    world = adopted(identities=a_grant(identities=("one", "two")).identities)
+    world.list_identity(TWO, *_others(20))
     world.namespace("mill")
     mill = world.claim("mill")
     world.settle()
@@ -496,8 +497,10 @@ def test_a_deleted_credential_is_followed_where_azure_called_the_identity_full_o
     world.do(begun)
     state = world.list_identity(ONE, ours, *_others(18))
     world.identities[ONE] = replace(state, full=full)
+    world.list_identity(TWO)
 
-    assert len(world.steps(RecordFederation)) == (0 if full else 1)
+    recorded = [step.federation for step in world.steps() if isinstance(step, RecordFederation)]
+    assert [each.identity for each in recorded] == [TWO if full else ONE]
 
 
 def test_of_two_deleted_credentials_one_follows_where_one_slot_is_left() -> None:
