@@ -39,6 +39,8 @@ class Scene:
         self.id = IdentityId.parse(self.identity.resource_id)
         self.asked: list[str] = []
         self.uids: dict[str, NamespaceUid] = {}
+        self.slow: dict[str, float] = {}
+        """Seconds that it takes to read a namespace."""
         self.may_write = True
         clock, self.board = LoopClock(EPOCH), Board()
         self.client = IdentityClient(
@@ -62,6 +64,7 @@ class Scene:
         self.lanes = Lanes(wiring, Paces())
 
     async def _live_uid(self, namespace: str) -> NamespaceUid | None:
+        await asyncio.sleep(self.slow.get(namespace, 0.0))
         return self.uids.get(namespace, NamespaceUid(f"uid-{namespace}"))
 
     async def listed(self) -> None:
@@ -393,3 +396,19 @@ async def test_stopping_waits_for_the_write_that_is_under_way_and_begins_no_othe
 def _names(state: object) -> list[str]:
     credentials: Iterable[Credential] = getattr(state, "credentials", ())
     return [each.name for each in credentials]
+
+
+async def test_a_delete_whose_lane_still_reads_a_namespace_gets_the_turn_all_the_same() -> None:
+    """Revocations first: a write of another lane that could start now leaves it the next turn of their subscription."""
+    async with _scene() as scene:
+        two = IdentityId.parse(scene.world.identity("two").resource_id)
+        _azure_holds(scene, "x")
+        await scene.listed()
+        scene.slow = {"a": 1.4, "b": 1.0}
+        writes = (_write(scene, "a"), replace(_write(scene, "b"), identity=two))
+        _submit(scene, *writes)
+        await scene.world.pass_time(0.5)
+        _submit(scene, _delete(scene, "x"), *writes)
+        await scene.ended()
+
+        assert scene.writes() == [("DELETE", "ks-x"), ("PUT", "ks-b"), ("PUT", "ks-a")]
