@@ -204,6 +204,9 @@ class Judge:
         ]
         if theirs and not (said and len(theirs) == 1 and any(each is theirs[0] for each in pool)):
             may |= {"TupleTaken"}
+        free = [identity for identity in pool if identity is not None and self._free(place, grant, [identity])]
+        if free and all(_has_our_name(place, identity, namespace, subject) for identity in free):
+            may |= {"TupleTaken"}
         if not self._free(place, grant, pool) and not growing.may_grow(self.stage, place, grant):
             may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
         store = place.object("secretstores", "azure-store", namespace)
@@ -259,6 +262,12 @@ class Judge:
             if not any(each.subject == subject and each.issuer == place.issuer for each in held):
                 found.append(f"annotation: {metadata['namespace']}/{metadata['name']} names what does not trust it")
         return found
+
+
+def _has_our_name(place: Place, identity: Identity, namespace: str, subject: str) -> bool:
+    """Somebody has made what we once wrote for the namespace say something else, and it stands in our way."""
+    named = [each for each in identity.credentials.values() if each.name.startswith(f"ks-{place.id}-{namespace}-")]
+    return any((each.issuer, each.subject) != (place.issuer, subject) for each in named)
 
 
 def _promised(place: Place, identity: Identity) -> tuple[int, int]:

@@ -258,6 +258,25 @@ def test_what_somebody_made_of_a_credential_of_ours_takes_no_slot_that_is_kept_f
     on_stage(play)
 
 
+def test_our_name_taken_by_something_else_is_an_excuse_only_where_no_other_identity_has_room() -> None:
+    async def play() -> None:
+        scene = Scene()
+        scene.happens("write_grant", "g0", identities=["identity-0"], revocation="Retain")
+        await scene.serve()
+        scene.happens("change_ours", "identity-0", nth=0)
+        await scene.settle()
+        scene.happens("delete_claim", "shop", name="g0")
+        await scene.serve()
+        scene.happens("make_claim", "shop", grant="g0", name="g0")
+        await scene.serve()
+
+        assert _of_shop(scene) == []
+        scene.happens("write_grant", "g0", identities=["identity-0", "identity-1"])
+        assert _of_shop(scene) == ["cluster a: claim shop/g0: Ready is False TupleTaken, should be Ready"]
+
+    on_stage(play)
+
+
 def _of_shop(scene: Scene) -> list[str]:
     return [each for each in scene.judge.complaints() if each.startswith("cluster a: claim shop/")]
 
