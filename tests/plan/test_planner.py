@@ -734,6 +734,15 @@ def test_an_edit_that_takes_much_away_waits_for_a_confirmation(edit: dict[str, o
     assert len(world.steps(BeginRevocation)) == len(NAMES)
 
 
+def test_an_identity_that_is_gone_takes_no_brake_off_the_others() -> None:
+    world = _served(*NAMES, identities=("one", "two"))
+    world.edit(namespaces=NamespaceRule(names=("other",)))
+    _unread(world, "one", Reason.IDENTITY_NOT_FOUND)
+
+    assert world.steps(BeginRevocation) == []
+    assert world.of_grant(ConditionType.READY).reason is Reason.AWAITING_CONFIRMATION
+
+
 def test_another_vault_under_review_waits_for_a_confirmation() -> None:
     world = _claimed(*NAMES, approval=ApprovalMode.REQUIRED)
     for name in NAMES:

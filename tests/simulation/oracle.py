@@ -229,8 +229,23 @@ def braked(stage: Stage, place: Place, grant_name: str) -> bool:
         if each["spec"]["grantName"] == grant_name and not each["metadata"].get("deletionTimestamp")
         if each["spec"]["claimName"]
     ]
-    edits = sum(1 for each in entries if (no := forbids_entry(stage, place, each)) is not None and no.edit)
+    edits = sum(1 for each in entries if _goes_by_edit(stage, place, grant, each))
     return edits > 5 and edits > len(entries) / 5
+
+
+def _goes_by_edit(stage: Stage, place: Place, grant: Object, entry: Object) -> bool:
+    """Also where its identity is gone: that somebody has deleted it takes no brake off the others."""
+    spec = entry["spec"]
+    namespace = place.object("namespaces", spec["namespace"])
+    if stage.azure.identity(spec["identityResourceId"]) is not None:
+        no = forbids_entry(stage, place, entry)
+    elif namespace is None or namespace["metadata"].get("deletionTimestamp"):
+        return False
+    else:
+        claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
+        no = _refuses(place, grant, namespace, claim, spec["credential"]["subject"])
+        no = no if namespace["metadata"]["uid"] == spec["namespaceUID"] else None
+    return no is not None and no.edit
 
 
 def exempt(place: Place, identity: Identity, held: Credential) -> bool:
