@@ -204,10 +204,10 @@ class Judge:
         ]
         if theirs and not (said and len(theirs) == 1 and any(each is theirs[0] for each in pool)):
             may |= {"TupleTaken"}
-        free = [identity for identity in pool if identity is not None and self._free(place, grant, [identity])]
+        free = [identity for identity in pool if identity is not None and _has_room(place, grant, identity)]
         if free and all(_has_our_name(place, identity, namespace, subject) for identity in free):
             may |= {"TupleTaken"}
-        if not self._free(place, grant, pool) and not growing.may_grow(self.stage, place, grant):
+        if not free and not growing.may_grow(self.stage, place, grant):
             may |= {"PoolExhausted", *(["IdentityNotFound"] if None in pool else [])}
         store = place.object("secretstores", "azure-store", namespace)
         holder = place.object("serviceaccounts", "keystead", namespace)
@@ -216,19 +216,6 @@ class Judge:
         if holder is not None and not said and "by-hand" in (holder["metadata"].get("annotations") or {}):
             may |= {"ServiceAccountConflict"}
         return {*may, "Ready"}
-
-    def _free(self, place: Place, grant: Object, pool: list[Identity | None]) -> int:
-        """Slots that the operator of this cluster may fill; another cluster's credentials are others' to it."""
-        free = 0
-        reserved = {
-            each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"].get("identities") or []
-        }
-        for identity in pool:
-            if identity is not None:
-                ours, standing = _promised(place, identity)
-                foreign = max(len(identity.credentials) - standing, reserved.get(identity.resource_id.lower(), 0))
-                free += max(0, _LIMIT - ours - foreign)
-        return free
 
     def _missing_claims(self, place: Place) -> list[str]:
         found = []
@@ -262,6 +249,16 @@ class Judge:
             if not any(each.subject == subject and each.issuer == place.issuer for each in held):
                 found.append(f"annotation: {metadata['namespace']}/{metadata['name']} names what does not trust it")
         return found
+
+
+def _has_room(place: Place, grant: Object, identity: Identity) -> bool:
+    """A slot that the operator of this cluster may fill; another cluster's credentials are others' to it."""
+    reserved = {
+        each["resourceId"].lower(): each.get("reservedSlots") or 0 for each in grant["spec"].get("identities") or []
+    }
+    ours, standing = _promised(place, identity)
+    foreign = max(len(identity.credentials) - standing, reserved.get(identity.resource_id.lower(), 0))
+    return ours + foreign < _LIMIT
 
 
 def _has_our_name(place: Place, identity: Identity, namespace: str, subject: str) -> bool:

@@ -236,15 +236,16 @@ def braked(stage: Stage, place: Place, grant_name: str) -> bool:
 def _goes_by_edit(stage: Stage, place: Place, grant: Object, entry: Object) -> bool:
     """Also where its identity is gone: that somebody has deleted it takes no brake off the others."""
     spec = entry["spec"]
-    namespace = place.object("namespaces", spec["namespace"])
     if stage.azure.identity(spec["identityResourceId"]) is not None:
         no = forbids_entry(stage, place, entry)
-    elif namespace is None or namespace["metadata"].get("deletionTimestamp"):
+        return no is not None and no.edit
+    namespace = place.object("namespaces", spec["namespace"])
+    if namespace is None or namespace["metadata"].get("deletionTimestamp"):
         return False
-    else:
-        claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
-        no = _refuses(place, grant, namespace, claim, spec["credential"]["subject"])
-        no = no if namespace["metadata"]["uid"] == spec["namespaceUID"] else None
+    if namespace["metadata"]["uid"] != spec["namespaceUID"]:
+        return False
+    claim = place.object("vaultclaims", spec["claimName"], spec["namespace"])
+    no = _refuses(place, grant, namespace, claim, spec["credential"]["subject"])
     return no is not None and no.edit
 
 

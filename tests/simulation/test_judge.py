@@ -231,7 +231,7 @@ def test_a_pool_is_exhausted_only_where_no_slot_is_free_whoever_else_has_some() 
         assert _of_shop(scene) == []
 
         del scene.identity(2).credentials[f"ks-{other.id}-2-19"]
-        assert _of_shop(scene) == ["cluster a: claim shop/g0: Ready is False PoolExhausted, should be Ready"]
+        assert _of_shop(scene) == ["claim shop/g0: Ready is False PoolExhausted, should be Ready"]
 
     on_stage(play)
 
@@ -272,13 +272,13 @@ def test_our_name_taken_by_something_else_is_an_excuse_only_where_no_other_ident
 
         assert _of_shop(scene) == []
         scene.happens("write_grant", "g0", identities=["identity-0", "identity-1"])
-        assert _of_shop(scene) == ["cluster a: claim shop/g0: Ready is False TupleTaken, should be Ready"]
+        assert _of_shop(scene) == ["claim shop/g0: Ready is False TupleTaken, should be Ready"]
 
     on_stage(play)
 
 
 def _of_shop(scene: Scene) -> list[str]:
-    return [each for each in scene.judge.complaints() if each.startswith("cluster a: claim shop/")]
+    return [each for each in _told(scene) if each.startswith("claim shop/")]
 
 
 # At rest ---------------------------------------------------------------------------------------------------------

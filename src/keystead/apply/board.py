@@ -40,9 +40,9 @@ class Board:
         attempt = self._attempts.get(unit, 0)
         self._attempts[unit] = attempt + 1
         passes = isinstance(error, Retryable | Uncertain)
-        first = _FIRST_RETRY if passes else _FIRST_SLOW_RETRY
-        longest = longest if longest is not None else _LONGEST_RETRY if passes else _LONGEST_SLOW_RETRY
-        wait = 0.0 if error.reason in _AT_ONCE else min(longest, first * float(2 ** min(attempt, 12)))
+        first, last = (_FIRST_RETRY, _LONGEST_RETRY) if passes else (_FIRST_SLOW_RETRY, _LONGEST_SLOW_RETRY)
+        most = last if longest is None else longest
+        wait = 0.0 if error.reason in _AT_ONCE else min(most, first * float(2 ** min(attempt, 12)))
         if isinstance(error, Retryable) and error.after:  # a wait of no time is none that was asked for
             wait = error.after
         failure = Failure(unit, step, error.reason, str(error), now, now + datetime.timedelta(seconds=wait))

@@ -274,5 +274,6 @@ def _told(reason: Reason, detail: str) -> str:
 def _kept(claim: Claim, type_: ConditionType) -> ConditionDraft | None:
     """The condition that the claim carries, as it is."""
     carried: Condition | None = find(claim.conditions, type_)
-    reason = REASONS.get(carried.reason) if carried is not None else None
-    return draft(type_, carried.status, reason, carried.message) if carried is not None and reason is not None else None
+    if carried is None or (reason := REASONS.get(carried.reason)) is None:
+        return None
+    return draft(type_, carried.status, reason, carried.message)
